@@ -1,0 +1,1 @@
+"""The local stand-in for Amazon API Gateway WebSocket APIs."""
