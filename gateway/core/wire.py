@@ -3,7 +3,7 @@
 pydantic-core parses JSON in one pass, with a depth limit of its own, so hostile nesting ends in an ordinary error.
 """
 
-import binascii
+import re
 from collections.abc import Mapping
 from typing import Annotated, Final
 
@@ -28,6 +28,9 @@ BYTES_PER_SAMPLE: Final = 2
 
 _UP: Final = TypeAdapter[UpMessage](Annotated[UpMessage, Field(discriminator="type")])
 _DOWN: Final = TypeAdapter[DownMessage](Annotated[DownMessage, Field(discriminator="type")])
+
+# Cheaper than decoding, and as strict: with a length that divides by four, exactly the padded base64 of RFC 4648.
+_BASE64: Final = re.compile(r"[A-Za-z0-9+/]*={0,2}")
 
 _FIELD_NAMES: Final = frozenset(name for cls in (*UP_MESSAGES, *DOWN_MESSAGES) for name in cls.model_fields)
 
@@ -141,11 +144,9 @@ def _check_size(text: str | bytes) -> None:
 
 
 def _check_pcm(audio: AudioUp) -> None:
-    try:
-        size = len(binascii.a2b_base64(audio.pcm, strict_mode=True))
-    except ValueError:
-        raise BadAudio("pcm: not base64", ref=audio.seq) from None
-    if size % BYTES_PER_SAMPLE:
+    if len(audio.pcm) % 4 or not _BASE64.fullmatch(audio.pcm):
+        raise BadAudio("pcm: not base64", ref=audio.seq)
+    if pcm_bytes_count(audio.pcm) % BYTES_PER_SAMPLE:
         raise BadAudio("pcm: odd number of bytes, samples have two", ref=audio.seq)
 
 
