@@ -55,7 +55,7 @@ class MayaError(Exception):
 
 
 class ProtocolError(MayaError):
-    """What the app is told by an ``error`` message (PROTOCOL: Errors).
+    """What the app is told by an ``error`` message (protocol.md: Errors).
 
     Args:
         message: one sentence for the developer of the app.

@@ -1,4 +1,4 @@
-"""Numbers, acknowledgement and sending again, the same for both ends of maya.v1 (PROTOCOL: Numbers).
+"""Numbers, acknowledgement and sending again, the same for both ends of maya.v1 (protocol.md: Numbers).
 
 The sender keeps each item in an `Outbox` until the other end acknowledges it; the receiver puts items in order with an
 `Inbox`. Together they turn a line that loses, repeats and reorders into one that delivers each item once and in order.
