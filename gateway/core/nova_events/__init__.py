@@ -11,9 +11,7 @@ from gateway.core.nova_events.build import (
     session_end,
     session_start,
 )
-from gateway.core.nova_events.faults import Fault, classify
-from gateway.core.nova_events.history import MAX_MESSAGE_BYTES, MAX_TOTAL_BYTES, HistoryTurn, shape_history
-from gateway.core.nova_events.parse import (
+from gateway.core.nova_events.events import (
     AudioOutput,
     CompletionEnd,
     CompletionStart,
@@ -31,8 +29,10 @@ from gateway.core.nova_events.parse import (
     Usage,
     UserSpeechEnd,
     UserSpeechStart,
-    parse_event,
 )
+from gateway.core.nova_events.faults import Fault, classify
+from gateway.core.nova_events.history import MAX_MESSAGE_BYTES, MAX_TOTAL_BYTES, HistoryTurn, shape_history
+from gateway.core.nova_events.parse import parse_event
 
 __all__ = [
     "MAX_AUDIO_CHARS",
