@@ -1,0 +1,17 @@
+"""A conversation with Maya without I/O: inputs and `now_ms` in, actions out.
+
+::
+
+    PhoneSaid ---> PhoneSide ---> Uplink ----> MayaLine ---> SendEvents (Nova Sonic)
+                       |                          ^
+                       v                     StreamKeeper
+    Post <------- Downlink <--- Dialogue <---- StreamSaid (Nova Sonic)
+                                   |
+                                Examiner ---> Ending ---> AssessmentDesk ---> Save
+"""
+
+from gateway.core.conversation.core import Conversation
+from gateway.core.conversation.settings import ConversationSettings
+from gateway.core.conversation.states import State
+
+__all__ = ["Conversation", "ConversationSettings", "State"]

@@ -1,0 +1,401 @@
+"""One conversation, whole: what happened goes in with `now`, what is to be done comes out.
+
+The pieces have one task each: `PhoneSide` reads the phone, `Downlink` writes to it, `MayaLine` holds the Nova Sonic
+streams and `StreamKeeper` decides about them, `Dialogue` follows the talk, `Examiner` the test, `AssessmentDesk`
+gathers the notes, `Ending` brings everything home. This module joins them.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from gateway.core.conversation.actions import Action, Admit, Disconnect, Finish, Post, ReleaseLease, StoreProgress
+from gateway.core.conversation.course import Alarm, Course
+from gateway.core.conversation.desk import AssessmentDesk
+from gateway.core.conversation.dialogue import Dialogue
+from gateway.core.conversation.downlink import Downlink
+from gateway.core.conversation.ending import Ending
+from gateway.core.conversation.examiner import Examiner, Phase
+from gateway.core.conversation.inputs import (
+    Admission,
+    AdmissionSettled,
+    Input,
+    MicroAnswered,
+    PhoneLeft,
+    PhoneSaid,
+    PostSettled,
+    SaveSettled,
+    ShutdownAsked,
+    StreamEnded,
+    StreamOpened,
+    StreamSaid,
+)
+from gateway.core.conversation.line import MayaLine, Stream, StreamEvent, StreamState, Voice
+from gateway.core.conversation.phone_side import PhoneSide
+from gateway.core.conversation.progress import session_progress
+from gateway.core.conversation.settings import ConversationSettings
+from gateway.core.conversation.states import Event, State
+from gateway.core.conversation.streams import StreamKeeper
+from gateway.core.conversation.transcript import Transcript
+from gateway.core.conversation.uplink import Frame, Uplink
+from gateway.core.errors import Busy, Internal, ModelUnavailable, ModuleLocked, ProtocolError
+from gateway.core.exam import PartPlan
+from gateway.core.messages import Bye, ByeReason, GoAway, LagChoice, Part, Start
+from gateway.core.nova_events import ToolUse
+from gateway.core.prompts import ASSESS_TOOL
+from gateway.core.wire import encode
+
+_BEFORE_TALK = (State.IDLE, State.ADMITTING, State.CONNECTING)
+_BEFORE_END = (State.ADMITTING, State.CONNECTING, State.TALKING)
+
+
+class Conversation:
+    """One learner's conversation with Maya, from `start` to `bye`.
+
+    Args:
+        settings: its numbers.
+        epoch: of its relay; the phone ignores lower ones.
+        support_code: told to the phone, to quote when asking for help.
+        new_prompt_name: makes a UUID for each stream.
+        jitter: gives a number from 0 to 1 for back-off.
+        wall_offset_ms: wall clock minus the clock of `now_ms`.
+        now_ms: the clock at the beginning.
+    """
+
+    def __init__(
+        self,
+        settings: ConversationSettings,
+        *,
+        epoch: int,
+        support_code: str,
+        new_prompt_name: Callable[[], str],
+        jitter: Callable[[], float],
+        wall_offset_ms: float,
+        now_ms: float,
+    ) -> None:
+        self._settings = settings
+        self._course = Course(settings, epoch, support_code, store_progress=self._store_progress)
+        self._alarms = self._course.alarms
+        self._alarms.set(Alarm.NOBODY, now_ms + settings.start_within_s * 1000)
+        self.transcript = Transcript()
+        self._downlink = Downlink(settings, epoch=epoch)
+        self._uplink = Uplink(settings)
+        self._phone = PhoneSide(settings, epoch, support_code, self._downlink, self._uplink, self)
+        self._line = MayaLine(settings, self._course.act, new_prompt_name)
+        self._dialogue = Dialogue(self._downlink, self._line, self.transcript)
+        self._streams = StreamKeeper(self._course, self._line, self._dialogue, self.transcript, jitter)
+        self._desk = AssessmentDesk(self.transcript, self._course.act)
+        self._ending = Ending(
+            self._course,
+            self._line,
+            self._dialogue,
+            self.transcript,
+            self._phone,
+            self._downlink,
+            self._desk,
+            wall_offset_ms,
+        )
+        self._stop_after_seq: int | None = None
+        self._began_ms = now_ms
+        self._handlers: dict[type[Any], Callable[[Any, float], None]] = {
+            PhoneSaid: self._on_phone_said,
+            PhoneLeft: self._on_phone_left,
+            PostSettled: self._phone.settled,
+            AdmissionSettled: self._on_admission_settled,
+            StreamOpened: self._on_stream_opened,
+            StreamSaid: self._on_stream_said,
+            StreamEnded: self._on_stream_ended,
+            MicroAnswered: self._on_micro_answered,
+            SaveSettled: self._on_save_settled,
+            ShutdownAsked: self._on_shutdown_asked,
+        }
+        self._alarm_handlers: dict[Alarm, Callable[[float], None]] = {
+            Alarm.NOBODY: self._nobody_came,
+            Alarm.AWAY: self._phone_stayed_away,
+            Alarm.GO_AWAY: self._announce_end,
+            Alarm.TIME_LIMIT: self._time_is_up,
+            Alarm.STOP: self._stop_now,
+            Alarm.REOPEN: self._streams.open_wanted,
+            Alarm.TELL_RECONNECTING: self._streams.tell_reconnecting,
+            Alarm.RENEW: self._streams.renew,
+            Alarm.FINISH: self._ending.finish_with_what_is_there,
+            Alarm.DELIVER: self._ending.part,
+            Alarm.PART: self._ending.end,
+        }
+
+    # For the shell
+
+    @property
+    def state(self) -> State:
+        """Where the conversation is."""
+        return self._course.state
+
+    def handle(self, event: Input, now_ms: float) -> None:
+        """Take what happened."""
+        if self.state is not State.ENDED:
+            self._handlers[type(event)](event, now_ms)
+            self.tick(now_ms)
+
+    def tick(self, now_ms: float) -> None:
+        """Let time pass."""
+        while (alarm := self._alarms.take_due(now_ms)) is not None:
+            self._alarm_handlers[alarm](now_ms)
+        self._phone.tick(now_ms)
+        if self.state is State.TALKING:
+            self._follow_the_test(now_ms)
+        self._ending.follow(now_ms)
+        for farewell in self._phone.farewells():
+            self._course.act(farewell)
+        post = self._downlink.poll(now_ms)
+        if post is not None:
+            self._course.act(post)
+
+    def take_actions(self) -> list[Action]:
+        """Return what is to be done, in order, once."""
+        actions, self._course.actions = self._course.actions, []
+        return actions
+
+    def next_timer_ms(self, now_ms: float) -> float | None:
+        """When `tick` is due though nothing happens; None when the conversation has ended."""
+        if self.state is State.ENDED:
+            return None
+        moments = [self._alarms.next_ms(), self._phone.next_timer_ms(), self._downlink.next_timer_ms(now_ms)]
+        if self.state is State.TALKING and self._dialogue.examiner is not None:
+            moments.append(self._dialogue.examiner.next_timer_ms())
+        moments.append(self._desk.next_timer_ms())
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    # The phone (PhoneEvents)
+
+    def session_begins(self, start: Start, _now_ms: float) -> None:
+        """Admit the learner."""
+        self._alarms.cancel(Alarm.NOBODY)
+        self._line.voice = Voice(start.voice, start.language, start.rate, start.out_rate)
+        self._course.go(Event.STARTED)
+        self._course.act(Admit(start.module))
+        self._dialogue.status("connecting")
+
+    def phone_is_back(self, now_ms: float, *, forgot: bool) -> None:
+        """Go on with the phone where it left; tell it what it forgot."""
+        if self.state in _BEFORE_TALK:
+            return
+        self._phone.ready(now_ms)
+        if not forgot:
+            return
+        if self.state is State.TALKING and self._dialogue.examiner is not None:
+            self._tell_part(self._dialogue.examiner.plan)
+        self._dialogue.repeat_status()
+        self._ending.tell_assessment()
+
+    def another_session(self, same_connection: bool, now_ms: float) -> None:  # noqa: FBT001 - a fact, not a switch
+        """End this conversation unheard, and let another relay have the learner."""
+        connection_id = self._downlink.connection_id
+        if connection_id is not None and not same_connection:
+            self._course.act(Post(connection_id, encode(Bye(epoch=self._course.epoch, reason="replaced"))))
+            self._course.act(Disconnect(connection_id))
+        self._phone.open = False
+        self._downlink.detach()
+        self._course.act(ReleaseLease())
+        self._end_test("replaced", now_ms)
+
+    def frames_heard(self, frames: list[Frame], now_ms: float) -> None:
+        """Pass the learner's speech on."""
+        if self.state in (State.CONNECTING, State.TALKING):
+            for frame in frames:
+                self._line.hear(frame)
+        if self._stop_after_seq is not None and self._uplink.acknowledged >= self._stop_after_seq:
+            self._stop_now(now_ms)
+
+    def turn_heard(self, turn: int, heard_ms: float) -> None:
+        """Note how much of an interrupted turn was played."""
+        self._dialogue.heard(turn, heard_ms)
+
+    def stop_asked(self, seq: int, now_ms: float) -> None:
+        """End the test when every frame up to `seq` is in, or soon."""
+        if self._stop_after_seq is None and self.state in (State.CONNECTING, State.TALKING):
+            self._stop_after_seq = seq
+            self._alarms.set(Alarm.STOP, now_ms + self._settings.stop_within_ms)
+            self.frames_heard([], now_ms)
+
+    def lag_answered(self, choice: LagChoice, now_ms: float) -> None:
+        """No prompt is open, so there is nothing to answer; a late repetition of an answer is no error."""
+
+    def phone_failed(self, error: ProtocolError, now_ms: float) -> None:
+        """End what can't go on."""
+        self._course.record("conversation_failed", code=error.code)
+        if self.state in (State.IDLE, State.ADMITTING):
+            self._ending.refuse(now_ms)
+        else:
+            self._end_test("failed", now_ms)
+
+    def _on_phone_said(self, event: PhoneSaid, now_ms: float) -> None:
+        self._phone.said(event, now_ms)
+        if self._phone.start is not None and self.state in _BEFORE_END:
+            self._alarms.set(Alarm.AWAY, self._phone.last_heard_ms + self._settings.resume_within_s * 1000)
+
+    def _on_phone_left(self, event: PhoneLeft, _now_ms: float) -> None:
+        self._phone.left(event.connection_id)
+
+    # The beginning
+
+    def _on_admission_settled(self, event: AdmissionSettled, now_ms: float) -> None:
+        if self.state is not State.ADMITTING:
+            return
+        match event.admission:
+            case Admission.GRANTED:
+                self._course.go(Event.ADMITTED)
+                self._streams.open_wanted(now_ms)
+            case Admission.LOCKED:
+                self._phone.complain(ModuleLocked("this module is not unlocked", ref="module"), None, now_ms)
+            case Admission.BUSY:
+                self._phone.complain(Busy(retry_after_s=event.retry_after_s or 1.0), None, now_ms)
+            case Admission.UNKNOWN:
+                self._phone.complain(Internal(f"please quote {self._course.support_code}"), None, now_ms)
+
+    def _nobody_came(self, _now_ms: float) -> None:
+        self._course.go(Event.PARTED)
+        self._course.act(Finish())
+
+    def _open_the_test(self, stream: Stream, now_ms: float) -> None:
+        self._streams.take_over(now_ms, replay=True)
+        self._course.go(Event.LINE_OPEN)
+        self._began_ms = now_ms
+        self._alarms.set(Alarm.GO_AWAY, now_ms + self._settings.go_away_s * 1000)
+        self._alarms.set(Alarm.TIME_LIMIT, now_ms + self._settings.time_limit_s * 1000)
+        self._phone.ready(now_ms)
+        self._begin_part(stream.plan, now_ms)
+
+    # The streams
+
+    def _on_stream_opened(self, event: StreamOpened, now_ms: float) -> None:
+        stream = self._line.find(event.stream_id)
+        if stream is None or stream.state is not StreamState.OPENING:
+            return
+        stream.move(StreamEvent.OPENED)
+        if self.state is State.CONNECTING:
+            self._open_the_test(stream, now_ms)
+        else:
+            self._streams.opened(stream, now_ms)
+
+    def _on_stream_said(self, event: StreamSaid, now_ms: float) -> None:
+        stream = self._line.find(event.stream_id)
+        if stream is None:
+            return
+        if isinstance(event.event, ToolUse):
+            self._on_tool_use(stream, event.event, now_ms)
+        elif stream is self._line.current and self.state is State.TALKING:
+            self._dialogue.handle(event.event, now_ms)
+
+    def _on_tool_use(self, stream: Stream, call: ToolUse, now_ms: float) -> None:
+        """Every call is answered: an unanswered one silences the stream (facts A6)."""
+        if stream.state is StreamState.ASSESSING and call.name == ASSESS_TOOL:
+            self._ending.tool_called(stream, call, now_ms)
+            return
+        refusal = {"error": "The part is not over: go on with the test."}
+        self._line.send(stream, stream.prompt.tool_result(call.tool_use_id, refusal))
+
+    def _on_stream_ended(self, event: StreamEnded, now_ms: float) -> None:
+        stream = self._line.find(event.stream_id)
+        if stream is None:
+            return
+        state, was_current = stream.state, stream is self._line.current
+        self._line.lost(stream)
+        self._course.record("stream_lost", fault=event.fault.label, part=stream.plan.part)
+        if state is StreamState.ASSESSING:
+            self._ending.stream_failed(stream.plan.part, now_ms)
+        elif self.state in (State.CONNECTING, State.TALKING):
+            if was_current:
+                self._dialogue.stream_changed()
+            if not self._streams.lost(stream, event.fault, now_ms):
+                self._phone.complain(
+                    ModelUnavailable("Maya could not be reached; what was said is assessed"), None, now_ms
+                )
+
+    # The test
+
+    def _begin_part(self, plan: PartPlan, now_ms: float) -> None:
+        self._dialogue.examiner = Examiner(plan, self._settings, now_ms)
+        self._streams.part_began()
+        self._tell_part(plan)
+        self._course.record("part_began", part=plan.part)
+        self._store_progress(now_ms)
+
+    def _tell_part(self, plan: PartPlan) -> None:
+        talk: dict[str, Any] = {}
+        if plan.cue_card is not None:
+            talk = {"cue_card": plan.cue_card.text, "prepare_s": plan.prepare_s, "speak_s": plan.speak_s}
+        self._downlink.tell(Part, part=plan.part, title=plan.title, **talk)
+
+    def _follow_the_test(self, now_ms: float) -> None:
+        examiner = self._dialogue.examiner
+        assert examiner is not None
+        direction = examiner.tick(now_ms)
+        if direction is not None:
+            self._line.direct(direction)
+        if self._line.current is None:
+            return
+        following = self._streams.following(examiner.plan)
+        if following is not None and examiner.phase in (Phase.CLOSING, Phase.OVER):
+            self._streams.prepare(following, now_ms)
+        if examiner.phase is Phase.OVER:
+            self._leave_part(following, now_ms)
+
+    def _leave_part(self, following: PartPlan | None, now_ms: float) -> None:
+        if following is None:
+            self._end_test("finished", now_ms)
+        elif self._streams.is_prepared(following):
+            self._dialogue.stream_changed()
+            predecessor = self._streams.take_over(now_ms, replay=False)
+            if predecessor is not None:
+                self._ending.assess(predecessor, now_ms)
+            self._begin_part(following, now_ms)
+
+    def _announce_end(self, _now_ms: float) -> None:
+        self._downlink.tell_now(GoAway, time_left_s=self._settings.time_limit_s - self._settings.go_away_s)
+
+    def _time_is_up(self, now_ms: float) -> None:
+        self._end_test("time_limit", now_ms)
+
+    def _stop_now(self, now_ms: float) -> None:
+        self._alarms.cancel(Alarm.STOP)
+        self._stop_after_seq = None
+        self._end_test("finished", now_ms)
+
+    def _phone_stayed_away(self, now_ms: float) -> None:
+        self._downlink.detach()
+        self._end_test("failed", now_ms, ask_stream=False)
+
+    def _end_test(self, reason: ByeReason, now_ms: float, *, ask_stream: bool = True) -> None:
+        if self.state in _BEFORE_END:
+            self._ending.begin(reason, now_ms, ask_stream=ask_stream)
+
+    # The end
+
+    def _on_micro_answered(self, event: MicroAnswered, now_ms: float) -> None:
+        self._ending.micro_answered(event.part, event.arguments, now_ms)
+
+    def _on_save_settled(self, event: SaveSettled, now_ms: float) -> None:
+        self._ending.save_settled(event.outcome, now_ms)
+
+    def _on_shutdown_asked(self, event: ShutdownAsked, now_ms: float) -> None:
+        if event.replaced:
+            self._downlink.detach()
+            self._ending.end(now_ms)
+        else:
+            self._end_test("maintenance", now_ms)
+
+    def _store_progress(self, now_ms: float) -> None:
+        if self._phone.start is None:
+            return
+        progress = session_progress(
+            self._phone.start,
+            ended=self.state in (State.DELIVERING, State.PARTING, State.ENDED),
+            connection_id=self._downlink.connection_id,
+            epoch=self._course.epoch,
+            seq=self._uplink.acknowledged,
+            n=self._downlink.next_number - 1,
+            part=self._dialogue.part,
+            elapsed_ms=now_ms - self._began_ms,
+            spoken_ms=self._dialogue.spoken_ms,
+            notes=self._desk.notes,
+        )
+        self._course.act(StoreProgress(progress))

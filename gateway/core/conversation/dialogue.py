@@ -1,0 +1,279 @@
+"""The talk between Maya and the learner, from what the current stream says: turns, barge-in, captions, transcript."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from gateway.core.conversation.downlink import Downlink
+from gateway.core.conversation.examiner import Examiner, PartEvent
+from gateway.core.conversation.line import MayaLine
+from gateway.core.conversation.transcript import MayaTurn, Transcript
+from gateway.core.messages import MAX_TEXT_CHARS, Status
+from gateway.core.messages import Transcript as Caption
+from gateway.core.nova_events import (
+    AudioOutput,
+    ContentEnd,
+    ContentKind,
+    ContentStart,
+    HistoryTurn,
+    InterruptedMarker,
+    OutputEvent,
+    Role,
+    Stage,
+    StopReason,
+    TextOutput,
+    UserSpeechEnd,
+    UserSpeechStart,
+)
+from gateway.core.prompts import says_closing
+
+_OPEN_CONTENTS: Final = 64
+"""Containers of the model remembered at a time; it opens one or two."""
+
+_MS_PER_WORD: Final = 400.0
+"""Speaking time of a word where the service does not say when speech began and ended."""
+
+
+class Dialogue:
+    """Turns of both sides in one conversation, over all its streams.
+
+    A turn of Maya's begins with its first text or sound, and is over when its sound ends a turn, when the learner
+    speaks over it, or when its stream is left. Its text is settled, once, when nothing can change it any more.
+    """
+
+    def __init__(self, downlink: Downlink, line: MayaLine, transcript: Transcript) -> None:
+        self._downlink = downlink
+        self._line = line
+        self._transcript = transcript
+        self._turns = 0
+        self._open: MayaTurn | None = None
+        self._unsettled: list[MayaTurn] = []
+        self._deaf_to_model = False
+        self._contents: dict[str, tuple[Role, Stage | None]] = {}
+        self._status: str | None = None
+        self._speech_began_ms: float | None = None
+        self._speech_ended_ms: float | None = None
+        self._answer_taken = False
+        self.examiner: Examiner | None = None
+        self.spoken_ms: dict[int, float] = {}
+        self._handlers: dict[type[OutputEvent], Callable[[Any, float], None]] = {
+            AudioOutput: self._on_audio,
+            TextOutput: self._on_text,
+            ContentStart: self._on_content_start,
+            ContentEnd: self._on_content_end,
+            InterruptedMarker: self._on_interrupted,
+            UserSpeechStart: self._on_user_speech_start,
+            UserSpeechEnd: self._on_user_speech_end,
+        }
+
+    @property
+    def part(self) -> int:
+        """The part under way, 0 before the first."""
+        return self.examiner.plan.part if self.examiner else 0
+
+    @property
+    def maya_owes(self) -> bool:
+        """Whether Maya is to speak next: she was speaking, or the learner has finished."""
+        if self._open is not None:
+            return True
+        if self._unsettled:
+            return False
+        last = self._transcript.utterances[-1:]
+        return not last or last[0].who == "learner"
+
+    @property
+    def quiet(self) -> bool:
+        """Whether neither side is in the middle of something."""
+        return self._open is None and self._status == "listening" and self._speech_began_ms is None
+
+    def handle(self, event: OutputEvent, now_ms: float) -> None:
+        """Take an event of the current stream; kinds that do not matter here are ignored."""
+        handler = self._handlers.get(type(event))
+        if handler is not None:
+            handler(event, now_ms)
+
+    def status(self, state: str, *, at_once: bool = True, **fields: Any) -> None:
+        """Tell the phone what Maya's side is doing, when it changes."""
+        if state == self._status and not fields:
+            return
+        self._status = state
+        tell = self._downlink.tell_now if at_once else self._downlink.tell
+        tell(Status, state=state, **fields)
+
+    def repeat_status(self) -> None:
+        """Tell the phone again: it has forgotten."""
+        if self._status is not None:
+            self._downlink.tell(Status, state=self._status)
+
+    def heard(self, turn_number: int, heard_ms: float) -> None:
+        """The phone says how much of an interrupted turn was played."""
+        for turn in self._unsettled:
+            if turn.turn == turn_number and turn.interrupted:
+                turn.heard_ms = min(heard_ms, turn.sound_ms)
+
+    def stream_changed(self) -> None:
+        """The current stream is left. What it said so far was sent and is heard; the rest of its turn never comes."""
+        if self._open is not None:
+            self._open.interrupted = True
+            self._open.heard_ms = self._open.sound_ms
+            self._close_turn()
+        self._deaf_to_model = False
+        self._contents.clear()
+        self._speech_began_ms = self._speech_ended_ms = None
+        self._answer_taken = False
+
+    def history(self) -> list[HistoryTurn]:
+        """What was said so far, as a new stream is seeded with it."""
+        unsettled = [HistoryTurn(Role.ASSISTANT, turn.text) for turn in self._unsettled]
+        return [*self._transcript.history(), *unsettled]
+
+    def settle(self) -> None:
+        """Write Maya's finished turns into the transcript and tell the phone their final text."""
+        for turn in self._unsettled:
+            text = turn.text
+            self._transcript.add("maya", turn.part, text)
+            self._caption(turn.turn, "maya", text, final=True)
+        self._unsettled.clear()
+
+    # Maya
+
+    def _on_content_start(self, event: ContentStart, _now_ms: float) -> None:
+        if len(self._contents) >= _OPEN_CONTENTS:
+            self._contents.pop(next(iter(self._contents)))
+        self._contents[event.content_id] = (event.role, event.stage)
+
+    def _on_text(self, event: TextOutput, now_ms: float) -> None:
+        role, stage = self._contents.get(event.content_id, (event.role, None))
+        role = event.role or role
+        if role is Role.USER:
+            self._learner_said(event.text, now_ms)
+        elif role is Role.ASSISTANT and stage is Stage.FINAL:
+            self._final_text(event.text)
+        elif role is Role.ASSISTANT:
+            self._planned_text(event.text, now_ms)
+
+    def _planned_text(self, text: str, now_ms: float) -> None:
+        if self._deaf_to_model:
+            return
+        turn = self._turn()
+        turn.add_text(text)
+        self._caption(turn.turn, "maya", turn.planned_text, final=False)
+        if self.examiner is not None and says_closing(self.examiner.plan, turn.planned_text):
+            self.examiner.move(PartEvent.CLOSING_SAID, now_ms)
+
+    def _final_text(self, text: str) -> None:
+        """Final text comes late: it belongs to the oldest turn that lacks it."""
+        waiting = [*self._unsettled, *([self._open] if self._open else [])]
+        for turn in waiting:
+            if len(turn.final_text.split()) < len(turn.planned_text.split()):
+                turn.add_final(text)
+                return
+
+    def _on_audio(self, event: AudioOutput, _now_ms: float) -> None:
+        if self._deaf_to_model:
+            return
+        turn = self._turn()
+        if not turn.sound_ms:
+            self.status("speaking", at_once=False)
+        turn.add_sound(event.pcm_bytes / 2 / self._line.voice.out_rate * 1000)
+        self._downlink.say(turn.turn, event.pcm_base64)
+
+    def _on_content_end(self, event: ContentEnd, now_ms: float) -> None:
+        self._contents.pop(event.content_id, None)
+        if event.stop_reason is StopReason.INTERRUPTED:
+            self._on_interrupted(event, now_ms)
+        elif event.kind is ContentKind.AUDIO and event.stop_reason is StopReason.END_TURN:
+            self._turn_done(now_ms)
+
+    def _turn_done(self, now_ms: float) -> None:
+        if self._open is None:
+            self._deaf_to_model = False
+            return
+        self._open.complete = True
+        self._close_turn()
+        self.status("listening", at_once=False)
+        if self.examiner is not None:
+            self.examiner.maya_finished(now_ms + self._downlink.unplayed_ms(now_ms), now_ms)
+
+    def _on_interrupted(self, _event: InterruptedMarker | ContentEnd, now_ms: float) -> None:
+        """The service says that Maya was interrupted; nothing more of that turn comes."""
+        self._barge_in(now_ms)
+        self._deaf_to_model = False
+
+    def _barge_in(self, now_ms: float) -> None:
+        """Stop the turn that the learner spoke over, once, whichever sign comes first."""
+        turn = self._open
+        if turn is None:
+            last = self._unsettled[-1] if self._unsettled else None
+            if last is None or last.interrupted or not self._downlink.unplayed_ms(now_ms):
+                return
+            turn = last
+        elif turn.sound_ms == 0 and not turn.sentences:
+            return
+        turn.interrupted = True
+        turn.heard_ms = max(0.0, turn.sound_ms - self._downlink.unplayed_ms(now_ms))
+        self._downlink.interrupt(turn.turn)
+        if turn is self._open:
+            self._deaf_to_model = True
+            self._close_turn()
+            if self.examiner is not None:
+                self.examiner.maya_finished(now_ms, now_ms)
+        self.status("listening")
+
+    def _turn(self) -> MayaTurn:
+        if self._open is None:
+            self.settle()
+            self._open = MayaTurn(self._turns, self.part)
+            self._turns += 1
+        return self._open
+
+    def _close_turn(self) -> None:
+        if self._open is not None:
+            self._unsettled.append(self._open)
+            self._open = None
+
+    # The learner
+
+    def _on_user_speech_start(self, event: UserSpeechStart, now_ms: float) -> None:
+        self._speech_began_ms = event.offset_ms
+        self._answer_taken = False
+        if self.examiner is not None:
+            self.examiner.learner_speaks()
+        self._barge_in(now_ms)
+        self.status("listening")
+
+    def _on_user_speech_end(self, event: UserSpeechEnd, now_ms: float) -> None:
+        self._deaf_to_model = False
+        self._speech_ended_ms = event.offset_ms
+        if self._speech_began_ms is not None and event.offset_ms is not None:
+            self._spoke(event.offset_ms - self._speech_began_ms)
+            self._speech_began_ms = None
+        self._answered(now_ms)
+        self._answer_taken = True
+
+    def _learner_said(self, text: str, now_ms: float) -> None:
+        self._deaf_to_model = False
+        self.settle()
+        self._transcript.add("learner", self.part, text)
+        self._caption(self._turns, "learner", text, final=True)
+        if not self._answer_taken:
+            self._spoke(len(text.split()) * _MS_PER_WORD)
+            self._answered(now_ms)
+        self._answer_taken = False
+        self._line.settle(self._speech_ended_ms)
+        self._speech_ended_ms = None
+
+    def _answered(self, now_ms: float) -> None:
+        self.status("thinking")
+        if self.examiner is not None:
+            direction = self.examiner.learner_answered(now_ms)
+            if direction is not None:
+                self._line.direct(direction)
+
+    def _spoke(self, sound_ms: float) -> None:
+        self.spoken_ms[self.part] = self.spoken_ms.get(self.part, 0.0) + max(0.0, sound_ms)
+
+    def _caption(self, turn: int, who: str, text: str, *, final: bool) -> None:
+        if not text.strip():
+            return
+        tell = self._downlink.tell if who == "maya" and not final else self._downlink.tell_now
+        tell(Caption, turn=turn, who=who, text=text[:MAX_TEXT_CHARS], final=final)

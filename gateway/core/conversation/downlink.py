@@ -1,0 +1,278 @@
+"""From Maya to the phone: numbering, pacing, barge-in, sending again.
+
+One post is under way at a time on a connection, since API Gateway promises no order between posts (facts C7). When it
+has returned, whatever waits is sent: a quick line gets small pieces at once, a slow one fewer and larger ones, and no
+piece ever waits for a timer but the one that would be too far ahead of the learner's ear.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from gateway.core.conversation.actions import Post
+from gateway.core.conversation.inputs import PostOutcome
+from gateway.core.conversation.settings import ConversationSettings
+from gateway.core.messages import DownMessage, Interrupted, NumberedDown
+from gateway.core.sequencing import Outbox
+from gateway.core.wire import encode, encode_audio_down, pcm_duration_ms
+
+_SLOW_RETRY_MS: Final = 250.0
+_MENTIONS: Final = 32
+"""Messages without a number that may wait; they may get lost, so the oldest goes first."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Sound:
+    """Speech that waits: `pcm` is base64."""
+
+    turn: int
+    pcm: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Notice:
+    """A numbered message that waits for its number."""
+
+    kind: type[NumberedDown]
+    fields: dict[str, Any]
+    turn: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """What was sent and is not acknowledged."""
+
+    data: str
+    turn: int | None
+    sound_ms: float
+
+
+class Downlink:
+    """The gateway's sending side of one conversation."""
+
+    def __init__(self, settings: ConversationSettings, *, epoch: int) -> None:
+        self._settings = settings
+        self._epoch = epoch
+        self._rate = 24_000
+        self._outbox: Outbox[_Sent] = Outbox(hold_ms=settings.hold_ms, resend_after_ms=settings.resend_after_ms)
+        self._ordered: deque[_Sound | _Notice] = deque()
+        self._urgent: deque[_Notice] = deque()
+        self._mentions: deque[str] = deque(maxlen=_MENTIONS)
+        self._again: deque[int] = deque()
+        self._connection_id: str | None = None
+        self._posting = False
+        self._not_before_ms = 0.0
+        self._unsent_ms = 0.0
+        self._ahead_ms = 0.0
+        self._ahead_at_ms = 0.0
+
+    @property
+    def connection_id(self) -> str | None:
+        """The phone's connection, None while it is away."""
+        return self._connection_id
+
+    @property
+    def next_number(self) -> int:
+        """The `n` that the next numbered message will have."""
+        return self._outbox.next_number
+
+    @property
+    def idle(self) -> bool:
+        """Whether everything numbered has been sent and acknowledged."""
+        return not self._ordered and not self._urgent and self._outbox.oldest is None
+
+    @property
+    def sent_all(self) -> bool:
+        """Whether nothing waits to be sent and no post is under way."""
+        return not (self._ordered or self._urgent or self._mentions or self._again or self._posting)
+
+    def speak_at(self, rate: int) -> None:
+        """Set the sample rate of Maya's speech."""
+        self._rate = rate
+
+    def ahead_ms(self, now_ms: float) -> float:
+        """How much sound waits at the phone, by its last word and the gateway's own clock since."""
+        return max(0.0, self._ahead_ms - (now_ms - self._ahead_at_ms))
+
+    def unplayed_ms(self, now_ms: float) -> float:
+        """How much of Maya's speech the learner has not heard yet, sent or not."""
+        return self.ahead_ms(now_ms) + self._unsent_ms
+
+    # The connection
+
+    def attach(self, connection_id: str) -> None:
+        """Send by this connection from now on."""
+        self._connection_id = connection_id
+        self._posting = False
+        self._not_before_ms = 0.0
+
+    def detach(self) -> None:
+        """The phone is away: what has a number waits, what has none is lost."""
+        self._connection_id = None
+        self._posting = False
+        self._mentions.clear()
+        self._again.clear()
+
+    def resume(self, last_received: int) -> None:
+        """Send again every number the phone lacks."""
+        self._again = deque(number for number, _ in self._outbox.resume(last_received))
+
+    def forget(self) -> None:
+        """Drop what was sent: the app was killed and begins to count where `ready` says."""
+        self._outbox.acknowledge(self._outbox.next_number - 1)
+        self._again.clear()
+
+    def settled(self, outcome: PostOutcome, retry_after_ms: float, now_ms: float) -> None:
+        """The post under way has ended; a lost connection is for the caller to `detach`."""
+        self._posting = False
+        if outcome is PostOutcome.SLOW:
+            self._not_before_ms = now_ms + max(retry_after_ms, _SLOW_RETRY_MS)
+
+    def acknowledged(self, number: int, queue_ms: float, now_ms: float) -> None:
+        """The phone has everything up to `number`, and `queue_ms` of sound waits in its speaker queue."""
+        self._outbox.acknowledge(number)
+        underway = sum(item.sound_ms for _, item in self._outbox.unacknowledged)
+        self._ahead_ms = queue_ms + underway
+        self._ahead_at_ms = now_ms
+
+    # What to send
+
+    def say(self, turn: int, pcm: str) -> None:
+        """Queue speech of a turn, base64. Over the bound, the oldest unsent turn is cut."""
+        self._ordered.append(_Sound(turn, pcm))
+        self._unsent_ms += self._sound_ms(pcm)
+        if self._unsent_ms > self._settings.unsent_ms:
+            oldest = next(item.turn for item in self._ordered if isinstance(item, _Sound))
+            self._drop_unsent(oldest)
+
+    def tell(self, kind: type[NumberedDown], *, turn: int | None = None, **fields: Any) -> None:
+        """Queue a numbered message behind the speech that waits."""
+        self._ordered.append(_Notice(kind, fields, turn))
+
+    def tell_now(self, kind: type[NumberedDown], **fields: Any) -> None:
+        """Queue a numbered message before the speech that waits."""
+        self._urgent.append(_Notice(kind, fields))
+
+    def mention(self, message: DownMessage) -> None:
+        """Queue a message without a number: it belongs to this connection and may get lost."""
+        if self._connection_id is not None:
+            self._mentions.append(encode(message))
+
+    def interrupt(self, turn: int) -> None:
+        """Barge-in: drop what is unsent of the turn, empty what was sent and may be sent again, tell the phone."""
+        self._drop_unsent(turn)
+        for number, item in list(self._outbox.unacknowledged):
+            if item.turn == turn and item.sound_ms:
+                data = encode_audio_down(epoch=self._epoch, n=number, turn=turn, rate=self._rate, pcm="")
+                self._outbox.replace(number, _Sent(data, turn, 0.0))
+        self._ahead_ms = 0.0
+        self._urgent.append(_Notice(Interrupted, {"turn": turn}))
+
+    # Sending
+
+    def poll(self, now_ms: float) -> Post | None:
+        """Return the next post, None while there is nothing to send or a post is under way."""
+        if self._connection_id is None or self._posting or now_ms < self._not_before_ms:
+            return None
+        data = self._next_data(now_ms)
+        if data is None:
+            return None
+        self._posting = True
+        return Post(self._connection_id, data)
+
+    def next_timer_ms(self, now_ms: float) -> float | None:
+        """When `poll` should be called again though nothing happened."""
+        if self._connection_id is None or self._posting:
+            return None
+        if self._not_before_ms > now_ms:
+            return self._not_before_ms
+        moments = []
+        if self._ordered:
+            moments.append(now_ms + max(0.0, self._too_far_by_ms(now_ms)))
+        due = self._outbox.next_due_ms
+        if due is not None:
+            moments.append(due)
+        return min(moments, default=None)
+
+    def _next_data(self, now_ms: float) -> str | None:
+        if self._mentions:
+            return self._mentions.popleft()
+        again = self._next_again(now_ms)
+        if again is not None:
+            return again
+        if self._urgent:
+            return self._number(self._urgent.popleft(), now_ms)
+        if not self._ordered or self._too_far_by_ms(now_ms) > 0:
+            return None
+        head = self._ordered[0]
+        if isinstance(head, _Notice):
+            self._ordered.popleft()
+            return self._number(head, now_ms)
+        return self._number_sound(head.turn, self._take_piece(head.turn), now_ms)
+
+    def _next_again(self, now_ms: float) -> str | None:
+        if not self._again:
+            self._again.extend(number for number, _ in self._outbox.next_due(now_ms))
+        while self._again:
+            number = self._again.popleft()
+            item = self._outbox.get(number)
+            if item is not None:
+                self._outbox.mark_sent(number, now_ms)
+                return item.data
+        return None
+
+    def _number(self, notice: _Notice, now_ms: float) -> str:
+        data = encode(notice.kind(n=self._outbox.next_number, epoch=self._epoch, **notice.fields))
+        self._outbox.append(_Sent(data, notice.turn, 0.0), duration_ms=0.0, now_ms=now_ms)
+        return data
+
+    def _number_sound(self, turn: int, pcm: str, now_ms: float) -> str:
+        sound_ms = self._sound_ms(pcm)
+        number = self._outbox.next_number
+        data = encode_audio_down(epoch=self._epoch, n=number, turn=turn, rate=self._rate, pcm=pcm)
+        self._outbox.append(_Sent(data, turn, sound_ms), duration_ms=sound_ms, now_ms=now_ms)
+        self._ahead_ms = self.ahead_ms(now_ms) + sound_ms
+        self._ahead_at_ms = now_ms
+        return data
+
+    def _too_far_by_ms(self, now_ms: float) -> float:
+        if not isinstance(self._ordered[0], _Sound):
+            return 0.0
+        return self.ahead_ms(now_ms) + self._settings.piece_ms - self._settings.ahead_ms
+
+    def _take_piece(self, turn: int) -> str:
+        """Take up to one piece of the turn's speech. Base64 joins only where no padding stands between."""
+        room = self._piece_chars
+        taken: list[str] = []
+        while self._ordered and room > 0:
+            head = self._ordered[0]
+            if not isinstance(head, _Sound) or head.turn != turn or (taken and taken[-1].endswith("=")):
+                break
+            self._ordered.popleft()
+            if len(head.pcm) > room:
+                if taken:
+                    self._ordered.appendleft(head)
+                    break
+                self._ordered.appendleft(_Sound(turn, head.pcm[room:]))
+                head = _Sound(turn, head.pcm[:room])
+            taken.append(head.pcm)
+            room -= len(head.pcm)
+        pcm = "".join(taken)
+        self._unsent_ms = max(0.0, self._unsent_ms - self._sound_ms(pcm))
+        return pcm
+
+    @property
+    def _piece_chars(self) -> int:
+        samples = int(self._rate * self._settings.piece_ms / 1000)
+        return samples // 3 * 8  # three samples are six bytes are eight characters of base64
+
+    def _sound_ms(self, pcm: str) -> float:
+        return pcm_duration_ms(pcm, self._rate)
+
+    def _drop_unsent(self, turn: int) -> None:
+        self._ordered = deque(item for item in self._ordered if item.turn != turn)
+        self._unsent_ms = sum(self._waiting_sound())
+
+    def _waiting_sound(self) -> Iterator[float]:
+        return (self._sound_ms(item.pcm) for item in self._ordered if isinstance(item, _Sound))

@@ -1,0 +1,237 @@
+"""From the end of the talk to the end of everything: notes, summary, save, delivery, farewell."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from gateway.core.assessment import Assessment, QuotationGuard, join_parts, micro_summary_request, parse_summary
+from gateway.core.conversation.actions import AskMicro, Disconnect, Finish, Save
+from gateway.core.conversation.course import Alarm, Course
+from gateway.core.conversation.desk import AssessmentDesk, Source
+from gateway.core.conversation.dialogue import Dialogue
+from gateway.core.conversation.downlink import Downlink
+from gateway.core.conversation.inputs import SaveOutcome
+from gateway.core.conversation.line import MayaLine, Stream
+from gateway.core.conversation.phone_side import PhoneSide
+from gateway.core.conversation.states import Event, State
+from gateway.core.conversation.transcript import Transcript
+from gateway.core.errors import BadToolInput
+from gateway.core.messages import AssessmentMessage, ByeReason
+from gateway.core.nova_events import ToolUse
+
+
+@dataclass(slots=True)
+class Ending:
+    """Brings a conversation to its end, whatever the way there.
+
+    Attributes:
+        wall_offset_ms: wall clock minus the clock of `now_ms`.
+        document: the assessment as the phone is told, None until there is one.
+        saved: whether it is in the learner's profile.
+    """
+
+    course: Course
+    line: MayaLine
+    dialogue: Dialogue
+    transcript: Transcript
+    phone: PhoneSide
+    downlink: Downlink
+    desk: AssessmentDesk
+    wall_offset_ms: float
+    reason: ByeReason = "finished"
+    document: dict[str, Any] | None = None
+    saved: bool = False
+
+    def begin(self, reason: ByeReason, now_ms: float, *, ask_stream: bool) -> None:
+        """End the talk and have its last part assessed; `ask_stream` while its stream can be asked."""
+        course = self.course
+        was_open = course.state is State.TALKING
+        self.reason = reason
+        course.go(Event.TEST_OVER)
+        course.alarms.only(Alarm.FINISH, now_ms + course.settings.finish_within_s * 1000)
+        course.record("test_over", reason=reason)
+        self.dialogue.stream_changed()
+        self.dialogue.settle()
+        if was_open:
+            self.dialogue.status("assessing")
+        if self.line.successor is not None:
+            self.line.close(self.line.successor)
+        self._assess_last_part(now_ms, ask_stream=ask_stream)
+        course.store_progress(now_ms)
+
+    def refuse(self, now_ms: float) -> None:
+        """Part with a phone that never began."""
+        self.reason = "failed"
+        self.course.go(Event.REFUSED)
+        self.course.alarms.only(Alarm.DELIVER, now_ms)
+
+    def _assess_last_part(self, now_ms: float, *, ask_stream: bool) -> None:
+        current, part = self.line.current, self.dialogue.part
+        if current is not None and ask_stream:
+            self.assess(current, now_ms)
+            return
+        if current is not None:
+            self.line.close(current)
+        if part and self._spoke_in(part):
+            self.desk.ask_micro(part, self._assess_by(now_ms))
+
+    # Notes
+
+    def assess(self, stream: Stream, now_ms: float) -> None:
+        """Ask a stream to assess the part that it heard; a part without speech is not assessed."""
+        part = stream.plan.part
+        if self._spoke_in(part):
+            self.line.retire(stream)
+            self.desk.asked_stream(part, self._assess_by(now_ms))
+        else:
+            self.line.close(stream)
+
+    def tool_called(self, stream: Stream, call: ToolUse, now_ms: float) -> None:
+        """A stream has called the tool; a wrong call gets one correction."""
+        part = stream.plan.part
+        result, again = self.desk.tool_called(part, call.arguments)
+        self.line.send(stream, stream.prompt.tool_result(call.tool_use_id, result))
+        if again:
+            self.course.record("assessment_corrected", part=part)
+            return
+        self.line.close(stream)
+        if part not in self.desk.notes:
+            self.desk.ask_micro(part, self._assess_by(now_ms))
+        self.course.record("part_assessed", part=part)
+        self.course.store_progress(now_ms)
+
+    def stream_failed(self, part: int, now_ms: float) -> None:
+        """The stream that was assessing a part is lost."""
+        self.desk.ask_micro(part, self._assess_by(now_ms))
+
+    def micro_answered(self, part: int, arguments: Mapping[str, Any] | None, now_ms: float) -> None:
+        """Nova Micro has assessed a part or written the summary, or failed to."""
+        if part:
+            self.desk.micro_answered(part, arguments)
+            self.course.store_progress(now_ms)
+        elif self.course.state is State.SUMMARISING:
+            self._save(arguments, now_ms)
+
+    def follow(self, now_ms: float) -> None:
+        """Go on where what was waited for is there."""
+        for part, source in self.desk.overdue(now_ms):
+            self._overdue(part, source, now_ms)
+        if self.course.state is State.ASSESSING and self.desk.complete:
+            self._notes_complete(now_ms)
+        delivered = self.downlink.idle and self.downlink.connection_id is not None
+        if self.course.state is State.DELIVERING and delivered:
+            self.part(now_ms)
+
+    def _overdue(self, part: int, source: Source, now_ms: float) -> None:
+        for stream in list(self.line.retired.values()):
+            if stream.plan.part == part:
+                self.line.close(stream)
+        if source is Source.STREAM:
+            self.desk.ask_micro(part, self._assess_by(now_ms))
+        else:
+            self.desk.give_up(part)
+
+    def _notes_complete(self, now_ms: float) -> None:
+        spoken_ms = sum(self.dialogue.spoken_ms.values())
+        if self.desk.notes:
+            self.course.go(Event.NOTES_COMPLETE)
+            self.course.act(AskMicro(0, micro_summary_request(self._notes())))
+        elif spoken_ms >= self.course.settings.assess_from_s * 1000:
+            self.course.go(Event.NOTES_COMPLETE)
+            self._save(None, now_ms)
+        else:
+            self.course.go(Event.NOTHING_TO_SAVE)
+            self._deliver(now_ms)
+
+    def finish_with_what_is_there(self, now_ms: float) -> None:
+        """The time for notes and summary is over."""
+        for part in list(self.desk.pending):
+            self.desk.give_up(part)
+        self.follow(now_ms)
+        if self.course.state is State.SUMMARISING:
+            self._save(None, now_ms)
+
+    # Save
+
+    def _save(self, arguments: Mapping[str, Any] | None, now_ms: float) -> None:
+        self.line.close_all()
+        assessment = self._join(arguments, now_ms)
+        self.document = assessment.model_dump(mode="json")
+        self.course.alarms.cancel(Alarm.FINISH)
+        self.course.go(Event.SUMMARISED)
+        self.course.act(Save(assessment))
+
+    def _join(self, arguments: Mapping[str, Any] | None, now_ms: float) -> Assessment:
+        start = self.phone.start
+        assert start is not None
+        summary = None
+        if arguments is not None:
+            try:
+                summary = parse_summary(arguments)
+            except BadToolInput:
+                self.course.record("summary_refused")
+        moment = datetime.fromtimestamp((now_ms + self.wall_offset_ms) / 1000, UTC)
+        assessment = join_parts(
+            self._notes(),
+            spoken_ms_by_part=self.dialogue.spoken_ms,
+            session_id=start.session_id,
+            module=start.module,
+            epoch=self.course.epoch,
+            created_at=moment.isoformat(timespec="milliseconds"),
+            planned_parts=[plan.part for plan in self.course.settings.plan.parts],
+            summary=summary,
+        )
+        return QuotationGuard(self.transcript.learner_texts()).clean_assessment(assessment)
+
+    def _notes(self) -> list[Any]:
+        return [self.desk.notes[part] for part in sorted(self.desk.notes)]
+
+    def save_settled(self, outcome: SaveOutcome, now_ms: float) -> None:
+        """The assessment is saved, or will be."""
+        if self.course.state is not State.SAVING:
+            return
+        self.course.go(Event.SAVE_SETTLED)
+        self.saved = outcome is SaveOutcome.SAVED
+        self.course.record("assessment_settled", outcome=outcome.value)
+        self.tell_assessment()
+        self._deliver(now_ms)
+
+    # Farewell
+
+    def tell_assessment(self) -> None:
+        """Tell the phone its assessment, if there is one."""
+        if self.document is not None and self.course.state in (State.DELIVERING, State.PARTING):
+            self.downlink.tell_now(AssessmentMessage, assessment=self.document, saved=self.saved)
+
+    def _deliver(self, now_ms: float) -> None:
+        self.course.store_progress(now_ms)
+        reachable = self.phone.open and self.downlink.connection_id is not None
+        wait_ms = self.course.settings.deliver_within_ms if reachable else 0.0
+        self.course.alarms.only(Alarm.DELIVER, now_ms + wait_ms)
+
+    def part(self, now_ms: float) -> None:
+        """Say the last word, and leave the app time to close."""
+        self.course.go(Event.DELIVERED)
+        self.phone.bye(self.reason)
+        reachable = self.downlink.connection_id is not None
+        wait_ms = self.course.settings.part_with_ms if reachable else 0.0
+        self.course.alarms.only(Alarm.PART, now_ms + wait_ms)
+
+    def end(self, _now_ms: float) -> None:
+        """Leave nothing open."""
+        self.course.alarms.clear()
+        if self.downlink.connection_id is not None:
+            self.course.act(Disconnect(self.downlink.connection_id))
+            self.downlink.detach()
+        self.line.close_all()
+        self.course.state = State.ENDED
+        self.course.act(Finish())
+
+    # Small things
+
+    def _spoke_in(self, part: int) -> bool:
+        return self.dialogue.spoken_ms.get(part, 0.0) >= self.course.settings.assess_from_s * 1000
+
+    def _assess_by(self, now_ms: float) -> float:
+        return now_ms + self.course.settings.assess_within_s * 1000

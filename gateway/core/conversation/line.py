@@ -1,0 +1,255 @@
+"""Maya's line: the Nova Sonic streams of one conversation, one after the other.
+
+One stream is current: it hears the learner and is heard. Its successor is opened beside it, seeded with what was said,
+and takes over at a pause (a new part, an ageing stream) or at once (a lost stream). A stream whose part is over is
+retired: it hears nothing more and is asked to assess what it heard.
+
+::
+
+    OPENING --opened--> WAITING --promoted--> LIVE --retired--> ASSESSING --assessed--> CLOSED
+       |                    |                   |                   |
+       +--------------------+------ended--------+-------------------+----------------> CLOSED
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final
+
+from gateway.core.assessment import assess_part_tool
+from gateway.core.conversation.actions import Action, CloseStream, OpenStream, SendEvents
+from gateway.core.conversation.settings import ConversationSettings
+from gateway.core.conversation.uplink import Frame
+from gateway.core.exam import PartPlan
+from gateway.core.nova_events import (
+    Endpointing,
+    HistoryTurn,
+    PromptEvents,
+    Role,
+    session_end,
+    session_start,
+    shape_history,
+)
+from gateway.core.prompts import FIRST_HISTORY_LINE, Direction, system_prompt
+
+
+class StreamState(Enum):
+    """Where a stream is in its life."""
+
+    OPENING = "opening"
+    WAITING = "waiting"
+    LIVE = "live"
+    ASSESSING = "assessing"
+    CLOSED = "closed"
+
+
+class StreamEvent(Enum):
+    """What moves a stream on."""
+
+    OPENED = "opened"
+    PROMOTED = "promoted"
+    RETIRED = "retired"
+    ENDED = "ended"
+
+
+STREAM_TABLE: Final[dict[StreamState, dict[StreamEvent, StreamState]]] = {
+    StreamState.OPENING: {StreamEvent.OPENED: StreamState.WAITING, StreamEvent.ENDED: StreamState.CLOSED},
+    StreamState.WAITING: {StreamEvent.PROMOTED: StreamState.LIVE, StreamEvent.ENDED: StreamState.CLOSED},
+    StreamState.LIVE: {StreamEvent.RETIRED: StreamState.ASSESSING, StreamEvent.ENDED: StreamState.CLOSED},
+    StreamState.ASSESSING: {StreamEvent.ENDED: StreamState.CLOSED},
+    StreamState.CLOSED: {},
+}
+
+
+@dataclass(slots=True)
+class Stream:
+    """One Nova Sonic stream.
+
+    Attributes:
+        stream_id: its number in this conversation.
+        plan: the part it holds.
+        prompt: builds its events.
+        cue: the stage direction that it gets once it has heard enough sound to speak.
+        opened_at_ms: when it was opened, for its age.
+        heard_ms: how much sound it was sent.
+        state: see the table.
+    """
+
+    stream_id: int
+    plan: PartPlan
+    prompt: PromptEvents
+    cue: Direction | None
+    opened_at_ms: float
+    heard_ms: float = 0.0
+    state: StreamState = StreamState.OPENING
+
+    def move(self, event: StreamEvent) -> None:
+        """Go where the table says.
+
+        Raises:
+            KeyError: the table has no such way; a fault of the caller.
+        """
+        self.state = STREAM_TABLE[self.state][event]
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A frame that has no final transcript yet; `end_ms` is where it ends in the sound of its stream."""
+
+    frame: Frame
+    end_ms: float
+
+
+@dataclass(slots=True)
+class Voice:
+    """How Maya speaks and hears: fixed at `start` for the whole conversation."""
+
+    voice: str = "amy"
+    language: str = "en-GB"
+    rate: int = 16_000
+    out_rate: int = 24_000
+
+
+@dataclass(slots=True)
+class MayaLine:
+    """The streams of one conversation; pure bookkeeping that asks for actions through `act`."""
+
+    settings: ConversationSettings
+    act: Callable[[Action], None]
+    new_prompt_name: Callable[[], str]
+    voice: Voice = field(default_factory=Voice)
+    current: Stream | None = None
+    successor: Stream | None = None
+    retired: dict[int, Stream] = field(default_factory=dict)
+    _kept: deque[_Kept] = field(default_factory=deque)
+    _kept_ms: float = 0.0
+    _streams: int = 0
+
+    # Opening and changing
+
+    def open(self, plan: PartPlan, history: Sequence[HistoryTurn], cue: Direction | None, now_ms: float) -> Stream:
+        """Open a stream that shall become the current one; an unfinished successor is given up for it."""
+        if self.successor is not None:
+            self.close(self.successor)
+        self._streams += 1
+        prompt = PromptEvents(self.new_prompt_name())
+        stream = Stream(self._streams, plan, prompt, cue, now_ms)
+        self.successor = stream
+        self.act(OpenStream(stream.stream_id, self._opening_events(plan, prompt, history)))
+        return stream
+
+    def promote(self, *, replay: bool) -> Stream | None:
+        """Make the waiting successor current; return the stream it follows, which hears nothing more.
+
+        Args:
+            replay: play it the speech that has no final transcript yet (its predecessor was lost).
+        """
+        successor, predecessor = self.successor, self.current
+        assert successor is not None
+        successor.move(StreamEvent.PROMOTED)
+        self.current, self.successor = successor, None
+        kept = list(self._kept) if replay else []
+        self._kept.clear()
+        self._kept_ms = 0.0
+        for item in kept:
+            self.hear(item.frame)
+        return predecessor
+
+    def retire(self, stream: Stream) -> None:
+        """Ask a stream that has heard its part to assess it."""
+        stream.move(StreamEvent.RETIRED)
+        self.retired[stream.stream_id] = stream
+        if self.current is stream:
+            self.current = None
+        self.send(stream, stream.prompt.text_block(Role.USER, Direction.ASSESS, interactive=True))
+
+    def close(self, stream: Stream) -> None:
+        """End a stream in order: its containers, its prompt, its session."""
+        if stream.state is StreamState.CLOSED:
+            return
+        if stream.state is not StreamState.OPENING and stream.heard_ms > 0:
+            self.send(stream, [stream.prompt.audio_end(), stream.prompt.prompt_end(), session_end()])
+        self.act(CloseStream(stream.stream_id))
+        self._forget(stream)
+
+    def close_all(self) -> None:
+        """End every stream."""
+        for stream in [self.current, self.successor, *self.retired.values()]:
+            if stream is not None:
+                self.close(stream)
+
+    def lost(self, stream: Stream) -> None:
+        """A stream has ended by itself."""
+        self.act(CloseStream(stream.stream_id))
+        self._forget(stream)
+
+    def find(self, stream_id: int) -> Stream | None:
+        """Return a stream that something is still wanted from."""
+        for stream in (self.current, self.successor, *self.retired.values()):
+            if stream is not None and stream.stream_id == stream_id:
+                return stream
+        return None
+
+    # Hearing and speaking
+
+    def hear(self, frame: Frame) -> None:
+        """Give the learner's speech to the current stream, and keep it until its transcript is final."""
+        stream = self.current
+        end_ms = 0.0
+        if stream is not None:
+            self.send(stream, stream.prompt.audio_input(frame.pcm))
+            stream.heard_ms += frame.sound_ms
+            end_ms = stream.heard_ms
+        self._keep(_Kept(frame, end_ms))
+        if stream is not None and stream.cue is not None and stream.heard_ms >= self.settings.prime_ms:
+            cue, stream.cue = stream.cue, None
+            self.direct(cue)
+
+    def direct(self, direction: Direction) -> None:
+        """Give the current stream a stage direction, which it answers by speaking."""
+        if self.current is not None:
+            self.send(self.current, self.current.prompt.text_block(Role.USER, direction, interactive=True))
+
+    def settle(self, heard_to_ms: float | None) -> None:
+        """The transcript is final up to a place in the current stream's sound (None: up to now)."""
+        while self._kept and (heard_to_ms is None or self._kept[0].end_ms <= heard_to_ms):
+            self._kept_ms -= self._kept.popleft().frame.sound_ms
+
+    def send(self, stream: Stream, events: Sequence[bytes]) -> None:
+        """Send events on a stream."""
+        if events:
+            self.act(SendEvents(stream.stream_id, tuple(events)))
+
+    def _keep(self, item: _Kept) -> None:
+        self._kept.append(item)
+        self._kept_ms += item.frame.sound_ms
+        while self._kept_ms > self.settings.replay_ms:
+            self._kept_ms -= self._kept.popleft().frame.sound_ms
+
+    def _forget(self, stream: Stream) -> None:
+        stream.move(StreamEvent.ENDED)
+        self.retired.pop(stream.stream_id, None)
+        if self.current is stream:
+            self.current = None
+        if self.successor is stream:
+            self.successor = None
+
+    def _opening_events(
+        self, plan: PartPlan, prompt: PromptEvents, history: Sequence[HistoryTurn]
+    ) -> tuple[bytes, ...]:
+        settings = self.settings
+        events = [
+            session_start(
+                max_tokens=settings.voice_tokens,
+                top_p=settings.top_p,
+                temperature=settings.temperature,
+                endpointing=Endpointing(plan.endpointing),
+            ),
+            prompt.prompt_start(voice=self.voice.voice, out_rate=self.voice.out_rate, tools=[assess_part_tool()]),
+            *prompt.text_block(Role.SYSTEM, system_prompt(plan, self.voice.language), interactive=False),
+        ]
+        for turn in shape_history(history, first_user_line=FIRST_HISTORY_LINE):
+            events += prompt.text_block(turn.role, turn.text, interactive=False)
+        events.append(prompt.audio_start(rate=self.voice.rate))
+        return tuple(events)

@@ -1,0 +1,82 @@
+"""Every number of a conversation, with its unit in its name."""
+
+from dataclasses import dataclass, field
+
+from gateway.core.exam import ExamPlan, build_plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConversationSettings:
+    """Timings, sizes and limits of one conversation.
+
+    Attributes:
+        plan: the test to hold.
+        resume_within_s: how long Maya's line waits for a phone that went away.
+        start_within_s: a relay that nobody talks to ends after this.
+        ack_every_ms: cumulative acknowledgement to the phone (maya.v1: 500 ms).
+        resend_after_ms: what is unacknowledged for this long is sent again (maya.v1: 2 s).
+        hold_ms: the gateway keeps this much unacknowledged sound for the phone (maya.v1: 60 s).
+        piece_ms: the longest piece of Maya's speech in one message (maya.v1: 250 ms).
+        ahead_ms: Maya's speech is sent at most this far ahead of what was played (maya.v1: 3 s).
+        unsent_ms: Maya's speech that waits to be sent; more than this much is cut at the oldest turn.
+        window_frames: frames of the phone that may wait for an earlier one.
+        replay_ms: speech without a final transcript that is kept for a stream's successor (at most 150 s).
+        too_far_ahead_ms: `too_fast` when `t` runs this far ahead of real time.
+        too_fast_ratio: `too_fast` when audio comes this many times faster than real time for `too_fast_s`.
+        too_fast_s: see above; also how long it may go on until it is fatal.
+        phone_buffer_s: the app's own buffer, told in `ready`.
+        go_away_s: when the learner is told that the time limit is near.
+        time_limit_s: when the assessment begins, whatever part is reached.
+        stop_within_ms: a `stop` is taken after this even if frames are missing.
+        prime_ms: sound that a stream must have heard before Maya is asked to speak (facts A4: 68 ms).
+        nudge_s: Maya asks again after this much silence of the learner.
+        nudges: at most so many in a row.
+        wrap_up_s: a part over its time is closed by force after this.
+        renew_s: a stream of this age is followed by a new one at the next pause (the service ends it at 8 min).
+        assess_within_s: a stream that has not assessed its part by then is given up.
+        finish_within_s: from the end of the test to the save; Nova Micro's help is given up by then.
+        assess_from_s: a part in which the learner spoke less is not assessed.
+        retries: how often a lost stream is followed by another attempt.
+        retry_after_ms: first back-off; doubled each time, with jitter.
+        reconnecting_after_ms: the learner is told of a recovery that takes longer.
+        part_with_ms: the connection is deleted this long after `bye` (maya.v1: 2 s).
+        deliver_within_ms: the assessment must be acknowledged by then, or `bye` follows all the same.
+        voice_tokens: `maxTokens` of an answer.
+        top_p: sampling.
+        temperature: sampling.
+    """
+
+    plan: ExamPlan = field(default_factory=lambda: build_plan("full"))
+    resume_within_s: float = 60.0
+    start_within_s: float = 30.0
+    ack_every_ms: float = 500.0
+    resend_after_ms: float = 2_000.0
+    hold_ms: float = 60_000.0
+    piece_ms: float = 250.0
+    ahead_ms: float = 3_000.0
+    unsent_ms: float = 120_000.0
+    window_frames: int = 1_024
+    replay_ms: float = 150_000.0
+    too_far_ahead_ms: float = 15_000.0
+    too_fast_ratio: float = 3.0
+    too_fast_s: float = 30.0
+    phone_buffer_s: int = 75
+    go_away_s: float = 780.0
+    time_limit_s: float = 810.0
+    stop_within_ms: float = 3_000.0
+    prime_ms: float = 100.0
+    nudge_s: float = 15.0
+    nudges: int = 2
+    wrap_up_s: float = 30.0
+    renew_s: float = 440.0
+    assess_within_s: float = 25.0
+    finish_within_s: float = 45.0
+    assess_from_s: float = 1.0
+    retries: int = 4
+    retry_after_ms: float = 1_000.0
+    reconnecting_after_ms: float = 1_000.0
+    part_with_ms: float = 2_000.0
+    deliver_within_ms: float = 5_000.0
+    voice_tokens: int = 1_024
+    top_p: float = 0.9
+    temperature: float = 0.7

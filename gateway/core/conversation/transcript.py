@@ -1,0 +1,128 @@
+"""What was said, in memory only: each utterance once, Maya's as far as it was heard."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from gateway.core.nova_events import HistoryTurn, Role
+
+Who = Literal["maya", "learner"]
+_ROLES: Final[dict[Who, Role]] = {"maya": Role.ASSISTANT, "learner": Role.USER}
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """One finished utterance."""
+
+    who: Who
+    part: int
+    text: str = field(repr=False)
+
+
+@dataclass(slots=True)
+class _Sentence:
+    text: str
+    sound_ms: float = 0.0
+
+
+@dataclass(slots=True)
+class MayaTurn:
+    """A turn of Maya's, from her first word to the moment its text is settled.
+
+    Attributes:
+        turn: its number.
+        part: the part it belongs to.
+        complete: all of its speech has come from Nova Sonic.
+        interrupted: the learner spoke over it.
+        heard_ms: how much of it the learner heard, None until the phone says so.
+    """
+
+    turn: int
+    part: int
+    sentences: list[_Sentence] = field(default_factory=list)
+    final_text: str = ""
+    complete: bool = False
+    interrupted: bool = False
+    heard_ms: float | None = None
+
+    def add_text(self, text: str) -> None:
+        """A sentence that Maya is about to say."""
+        self.sentences.append(_Sentence(text))
+
+    def add_sound(self, sound_ms: float) -> None:
+        """Speech of the newest sentence."""
+        if not self.sentences:
+            self.sentences.append(_Sentence(""))
+        self.sentences[-1].sound_ms += sound_ms
+
+    def add_final(self, text: str) -> None:
+        """A sentence that Maya has said."""
+        self.final_text = _join([self.final_text, text])
+
+    @property
+    def sound_ms(self) -> float:
+        """The length of the speech that came so far."""
+        return sum(sentence.sound_ms for sentence in self.sentences)
+
+    @property
+    def planned_text(self) -> str:
+        """Everything Maya meant to say."""
+        return _join([sentence.text for sentence in self.sentences])
+
+    @property
+    def text(self) -> str:
+        """What was said, and of a turn that the learner spoke over what was heard.
+
+        Final text comes late, in pieces or not at all (facts A4); until it is whole, Maya said what she meant to say.
+        """
+        if self.interrupted:
+            return self._heard_text()
+        planned = self.planned_text
+        return self.final_text if len(self.final_text.split()) >= len(planned.split()) else planned
+
+    def _heard_text(self) -> str:
+        """Cut the sentences where the sound stopped, at a word, in proportion to each sentence's sound."""
+        left_ms = self.heard_ms if self.heard_ms is not None else self.sound_ms
+        words: list[str] = []
+        for sentence in self.sentences:
+            if left_ms <= 0:
+                break
+            spoken = sentence.text.split()
+            if sentence.sound_ms > left_ms:
+                spoken = spoken[: int(len(spoken) * left_ms / sentence.sound_ms)]
+            words += spoken
+            left_ms -= sentence.sound_ms
+        return " ".join(words)
+
+
+def _join(texts: Sequence[str]) -> str:
+    return " ".join(text.strip() for text in texts if text.strip())
+
+
+class Transcript:
+    """Every settled utterance of a conversation, in order."""
+
+    def __init__(self) -> None:
+        self._utterances: list[Utterance] = []
+
+    def add(self, who: Who, part: int, text: str) -> None:
+        """Settle an utterance; one without words is none."""
+        if text.strip():
+            self._utterances.append(Utterance(who, part, text.strip()))
+
+    @property
+    def utterances(self) -> Sequence[Utterance]:
+        """All of them, oldest first."""
+        return self._utterances
+
+    def learner_texts(self) -> list[str]:
+        """Everything the learner said, for the quotation guard."""
+        return [utterance.text for utterance in self._utterances if utterance.who == "learner"]
+
+    def of_part(self, part: int) -> list[Utterance]:
+        """What was said in one part."""
+        return [utterance for utterance in self._utterances if utterance.part == part]
+
+    def history(self) -> list[HistoryTurn]:
+        """The conversation as Nova Sonic is seeded with it."""
+        return [HistoryTurn(_ROLES[utterance.who], utterance.text) for utterance in self._utterances]

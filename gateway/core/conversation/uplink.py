@@ -1,0 +1,154 @@
+"""From the phone to Maya: frames put in order, gaps known, too much refused."""
+
+import base64
+from dataclasses import dataclass
+from typing import Final
+
+from gateway.core.conversation.settings import ConversationSettings
+from gateway.core.errors import TooFast
+from gateway.core.messages import AudioUp
+from gateway.core.sequencing import Inbox
+from gateway.core.wire import pcm_duration_ms
+
+_BUCKET_MS: Final = 1_000.0
+_SILENCE_PIECE_MS: Final = 100.0
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Speech of the learner in its right place.
+
+    Attributes:
+        pcm: base64, 16-bit little-endian mono.
+        sound_ms: its length.
+    """
+
+    pcm: str
+    sound_ms: float
+
+
+class RateGuard:
+    """Notices a phone that sends faster than anybody speaks.
+
+    Two rules (maya.v1, `too_fast`): capture time runs too far ahead of real time, or new sound comes at over
+    three times real time for too long. Sound that is sent again after a drop is not new.
+    """
+
+    def __init__(self, settings: ConversationSettings) -> None:
+        self._settings = settings
+        self._started_at_ms: float | None = None
+        self._bucket_ends_ms = 0.0
+        self._bucket_sound_ms = 0.0
+        self._fast_since_ms: float | None = None
+        self._offending_since_ms: float | None = None
+        self._replay_until_ms = 0.0
+
+    def start(self, now_ms: float) -> None:
+        """`ready` has been sent: from now on capture time is real time."""
+        if self._started_at_ms is None:
+            self._started_at_ms = now_ms
+            self._bucket_ends_ms = now_ms + _BUCKET_MS
+
+    def replay(self, now_ms: float) -> None:
+        """The phone sends its buffer again: for its length, speed says nothing."""
+        self._replay_until_ms = now_ms + self._settings.phone_buffer_s * 1000.0
+        self._fast_since_ms = None
+
+    def check(self, captured_ms: float, sound_ms: float, now_ms: float) -> None:
+        """Look at one new frame.
+
+        Raises:
+            TooFast: the frame must not be taken; `fatal` when it has gone on for too long.
+        """
+        if self._started_at_ms is None:
+            return
+        self._count(sound_ms, now_ms)
+        elapsed_ms = now_ms - self._started_at_ms
+        too_far = captured_ms > elapsed_ms + self._settings.too_far_ahead_ms
+        too_long = self._fast_since_ms is not None and now_ms - self._fast_since_ms > self._settings.too_fast_s * 1000.0
+        if not (too_far or too_long):
+            self._offending_since_ms = None
+            return
+        if self._offending_since_ms is None:
+            self._offending_since_ms = now_ms
+        fatal = now_ms - self._offending_since_ms > self._settings.too_fast_s * 1000.0
+        what = "capture time runs ahead of real time" if too_far else "audio comes faster than real time"
+        raise TooFast(what, fatal=fatal)
+
+    def _count(self, sound_ms: float, now_ms: float) -> None:
+        if now_ms >= self._bucket_ends_ms:
+            elapsed_ms = now_ms - self._bucket_ends_ms + _BUCKET_MS
+            fast = self._bucket_sound_ms > elapsed_ms * self._settings.too_fast_ratio
+            if not fast or now_ms < self._replay_until_ms:
+                self._fast_since_ms = None
+            elif self._fast_since_ms is None:
+                self._fast_since_ms = now_ms - elapsed_ms
+            self._bucket_sound_ms = 0.0
+            self._bucket_ends_ms = now_ms + _BUCKET_MS
+        self._bucket_sound_ms += sound_ms
+
+
+class Uplink:
+    """The gateway's receiving side of one conversation's audio."""
+
+    def __init__(self, settings: ConversationSettings) -> None:
+        self._inbox: Inbox[AudioUp] = Inbox(window=settings.window_frames)
+        self._guard = RateGuard(settings)
+        self._rate = 16_000
+        self._gap_pending = False
+        self._captured_to_ms: float | None = None
+        self.spoken_frames = 0
+
+    @property
+    def acknowledged(self) -> int:
+        """The highest `seq` up to which every frame is taken, -1 for none."""
+        return self._inbox.acknowledged
+
+    @property
+    def next_seq(self) -> int:
+        """The `seq` that is wanted next."""
+        return self._inbox.acknowledged + 1
+
+    def speak_at(self, rate: int) -> None:
+        """Set the sample rate of the learner's speech."""
+        self._rate = rate
+
+    def ready(self, now_ms: float) -> None:
+        """The phone may send."""
+        self._guard.start(now_ms)
+
+    def resume(self, oldest_held: int, now_ms: float) -> None:
+        """The phone came back and holds frames from `oldest_held` on; what is older is lost and becomes silence."""
+        self._guard.replay(now_ms)
+        if oldest_held > self.next_seq:
+            self._inbox.skip_to(oldest_held)
+            self._gap_pending = True
+
+    def receive(self, audio: AudioUp, now_ms: float) -> list[Frame]:
+        """Take a frame; return what is now in order, gaps filled with silence.
+
+        Raises:
+            TooFast: the phone sends faster than anybody speaks.
+        """
+        if audio.seq >= self.next_seq:
+            self._guard.check(audio.t, self._sound_ms(audio.pcm), now_ms)
+        frames: list[Frame] = []
+        for taken in self._inbox.receive(audio.seq, audio):
+            frames += self._gap_before(taken)
+            sound_ms = self._sound_ms(taken.pcm)
+            frames.append(Frame(taken.pcm, sound_ms))
+            self._captured_to_ms = taken.t + sound_ms
+        return frames
+
+    def _gap_before(self, audio: AudioUp) -> list[Frame]:
+        if not self._gap_pending:
+            return []
+        self._gap_pending = False
+        missing_ms = audio.t - (self._captured_to_ms or 0.0)
+        pieces = max(0, round(missing_ms / _SILENCE_PIECE_MS))
+        samples = int(self._rate * _SILENCE_PIECE_MS / 1000)
+        silence = base64.b64encode(bytes(2 * samples)).decode("ascii")
+        return [Frame(silence, _SILENCE_PIECE_MS)] * pieces
+
+    def _sound_ms(self, pcm: str) -> float:
+        return pcm_duration_ms(pcm, self._rate)
