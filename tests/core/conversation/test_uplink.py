@@ -1,0 +1,118 @@
+"""The learner's way to Maya: order, gaps, and phones that send too much."""
+
+import base64
+
+import pytest
+
+from gateway.core.conversation.settings import ConversationSettings
+from gateway.core.conversation.uplink import Uplink
+from gateway.core.errors import TooFast
+from gateway.core.messages import AudioUp
+
+FRAME_BYTES = 3_200
+
+
+def frame(seq: int, t: float | None = None) -> AudioUp:
+    pcm = bytes([seq % 256]) * FRAME_BYTES
+    return AudioUp(seq=seq, t=seq * 100.0 if t is None else t, pcm=base64.b64encode(pcm).decode())
+
+
+def heard(frames) -> bytes:
+    return b"".join(base64.b64decode(item.pcm) for item in frames)
+
+
+@pytest.fixture
+def uplink() -> Uplink:
+    uplink = Uplink(ConversationSettings())
+    uplink.ready(0.0)
+    return uplink
+
+
+def test_frames_come_out_in_order_and_once(uplink):
+    """Whatever the order of arrival, and however often."""
+    out = []
+    for seq in (1, 0, 0, 3, 1, 2, 2, 3, 4):
+        out += uplink.receive(frame(seq), 500.0)
+    assert heard(out) == b"".join(bytes([seq]) * FRAME_BYTES for seq in range(5))
+    assert uplink.acknowledged == 4
+
+
+def test_what_the_phone_no_longer_holds_becomes_silence_of_the_same_length(uplink):
+    """The gap is measured by capture time, so that Maya's clock stays right."""
+    uplink.receive(frame(0), 100.0)
+    uplink.resume(8, 900.0)
+    out = uplink.receive(frame(8), 900.0)
+    assert sum(item.sound_ms for item in out) == pytest.approx(800.0)
+    assert heard(out)[:-FRAME_BYTES] == bytes(7 * FRAME_BYTES)
+    assert uplink.next_seq == 9
+
+
+def test_a_resume_without_a_gap_adds_nothing(uplink):
+    """The phone still holds what is wanted next."""
+    uplink.receive(frame(0), 100.0)
+    uplink.resume(0, 900.0)
+    assert heard(uplink.receive(frame(1), 900.0)) == bytes([1]) * FRAME_BYTES
+
+
+def test_capture_time_may_not_run_ahead_of_real_time(uplink):
+    """Fifteen seconds of difference are forgiven; then frames are refused until real time has caught up."""
+    assert uplink.receive(frame(0, 14_900.0), 0.0)
+    with pytest.raises(TooFast, match="capture time") as error:
+        uplink.receive(frame(1, 15_100.0), 0.0)
+    assert not error.value.fatal
+    assert uplink.receive(frame(1, 15_100.0), 200.0)
+
+
+def test_capture_time_that_stays_ahead_is_fatal_after_thirty_seconds(uplink):
+    """A phone that goes on like this is hostile or broken."""
+    fatal = []
+    for second in range(40):
+        try:
+            uplink.receive(frame(second + 1, 1e6), second * 1_000.0)
+        except TooFast as error:
+            fatal.append(error.fatal)
+    assert fatal == [False] * 31 + [True] * 9
+
+
+def flood(uplink: Uplink, *, ratio: int, seconds: int, start_s: int = 0, first: int = 0) -> list[tuple[float, bool]]:
+    refused = []
+    seq = first
+    for tick in range(start_s * 10, (start_s + seconds) * 10):
+        for _ in range(ratio):
+            try:
+                uplink.receive(frame(seq, tick * 100.0), tick * 100.0)
+            except TooFast as error:
+                refused.append((tick / 10, error.fatal))
+                continue
+            seq += 1
+    return refused
+
+
+def test_over_three_times_real_time_for_thirty_seconds_is_too_fast(uplink):
+    """First refused, then, half a minute later, fatal."""
+    refused = flood(uplink, ratio=4, seconds=75)
+    assert 29 <= refused[0][0] <= 33
+    assert not refused[0][1]
+    first_fatal = next(at for at, fatal in refused if fatal)
+    assert 29 <= first_fatal - refused[0][0] <= 32
+
+
+def test_three_times_real_time_is_no_offence(uplink):
+    """The limit itself is allowed."""
+    assert flood(uplink, ratio=3, seconds=70) == []
+
+
+def test_a_replay_is_no_offence(uplink):
+    """After a drop the phone sends its buffer as fast as the line carries."""
+    flood(uplink, ratio=1, seconds=5)
+    uplink.resume(50, 5_000.0)
+    assert flood(uplink, ratio=10, seconds=40, start_s=5, first=50) == []
+
+
+def test_a_frame_far_ahead_waits_for_none(uplink):
+    """Numbers beyond the window are refused, and memory stays bounded."""
+    for seq in range(1, 5_000):
+        uplink.receive(frame(seq, 0.0), 0.0)
+    assert uplink.acknowledged == -1
+    out = uplink.receive(frame(0), 0.0)
+    assert len(out) == ConversationSettings().window_frames
