@@ -220,6 +220,12 @@ def parse(document: Any) -> CloudConfig:
     return config
 
 
+def without_forks(config: CloudConfig) -> CloudConfig:
+    """The same configuration with a fresh interpreter for each execution environment."""
+    functions = tuple(dataclasses.replace(function, fork=False) for function in config.functions)
+    return dataclasses.replace(config, functions=functions)
+
+
 def dump(config: CloudConfig) -> dict[str, Any]:
     """Turn a configuration into the JSON document that ``parse`` takes."""
     return dataclasses.asdict(config)
