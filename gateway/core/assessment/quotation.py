@@ -27,6 +27,9 @@ _JOINTS: Final = frozenset(
 )
 """Signs that hold a word together; a quotation is not cut there."""
 
+_LETTERLIKE_MARKS: Final = frozenset(map(chr, range(0x02B9, 0x02D0)))
+"""Apostrophes and stress marks that Unicode counts among the letters (Spacing Modifier Letters)."""
+
 
 @dataclass(slots=True)
 class _Words:
@@ -47,39 +50,48 @@ class _Words:
 class _Reader:
     """Reads the words of a text, character by character."""
 
-    pieces: list[str] = field(default_factory=list)
+    letters: list[str] = field(default_factory=list)
     starts: list[int] = field(default_factory=list)
     spans: list[tuple[int, int]] = field(default_factory=list)
-    length: int = 0
     inside: bool = False
 
     def read(self, text: str) -> _Words:
         for index, character in enumerate(text):
-            letters = _fold(character)
-            if letters:
-                self._take(letters, index, alone=_stands_alone(character))
-            elif self.inside and unicodedata.category(character).startswith("M"):
+            folded = _fold(character)
+            if not folded and self.inside:
                 self.spans[-1] = (self.spans[-1][0], index + 1)
-            else:
-                self.inside = False
-        return _Words("".join(self.pieces), [*self.starts, self.length], self.spans)
+            alone = _stands_alone(character)
+            self.inside = self.inside and not alone
+            for letter in folded:
+                self._take(letter, index)
+            self.inside = self.inside and not alone
+        return _Words("".join(self.letters), [*self.starts, len(self.letters)], self.spans)
 
-    def _take(self, letters: str, index: int, *, alone: bool) -> None:
-        if self.inside and not alone:
+    def _take(self, letter: str, index: int) -> None:
+        if letter == " ":
+            self.inside = False
+            return
+        if self.inside:
             self.spans[-1] = (self.spans[-1][0], index + 1)
         else:
-            self.starts.append(self.length)
+            self.starts.append(len(self.letters))
             self.spans.append((index, index + 1))
-        self.pieces.append(letters)
-        self.length += len(letters)
-        self.inside = not alone
+            self.inside = True
+        self.letters.append(letter)
 
 
 @lru_cache(maxsize=4_096)
 def _fold(character: str) -> str:
-    """Return the letters and digits that a character stands for, without case, accents and Unicode form."""
+    """Return the letters and digits that a character stands for, without case, accents and Unicode form.
+
+    A space stands for whatever parts words; a mark that only changes the letter before it leaves nothing.
+    """
     folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", character).casefold())
-    return "".join(c for c in folded if c.isalnum() and unicodedata.category(c) != "Lm")
+    return "".join(
+        c if c.isalnum() and c not in _LETTERLIKE_MARKS else " "
+        for c in folded
+        if not unicodedata.category(c).startswith("M")
+    )
 
 
 def _stands_alone(character: str) -> bool:

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 SAMPLE_RATES: Final = (8_000, 16_000, 24_000)
 """Sample rates in Hz that the service takes and gives."""
@@ -68,9 +68,9 @@ class ToolSpec:
 
     name: str
     description: str
-    schema: Mapping[str, object]
+    schema: Mapping[str, Any]
 
-    def as_sonic(self) -> dict[str, object]:
+    def as_sonic(self) -> dict[str, Any]:
         """Return the tool as ``promptStart`` wants it, with the schema as a JSON string."""
         return {
             "toolSpec": {
@@ -80,7 +80,7 @@ class ToolSpec:
             }
         }
 
-    def as_converse(self) -> dict[str, object]:
+    def as_converse(self) -> dict[str, Any]:
         """Return the tool as the Converse API wants it, with the schema as an object."""
         return {
             "toolSpec": {

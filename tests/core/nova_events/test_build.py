@@ -115,7 +115,7 @@ def test_text_block(role, interactive):
     """A block is its start, its text and its end, under one name."""
     start, text, end = map(read, PromptEvents(PROMPT).text_block(role, "Hello.", interactive=interactive))
     name = start[1]["contentName"]
-    assert uuid.UUID(name)
+    assert str(uuid.UUID(name)) == name
     assert start == (
         "contentStart",
         {
