@@ -3,7 +3,8 @@
 The transport and the session engine know only these protocols; `infra.local.nova.voices` and `infra.local.nova.minds`
 make the objects behind them through these factories:
 
-    voices.make_ears(kind, *, rate: int, endpointing: Endpointing) -> Ears      one for each session
+    voices.make_ears(kind, *, rate: int, endpointing: Endpointing,
+                     tempo: float = 1.0) -> Ears                               one for each session
     voices.make_voice(kind) -> Voice                                           one for the process
     minds.make_mind(*, system_prompt: str, history: Sequence[HistoryMessage],
                     tools: Sequence[ToolSpec]) -> Mind                          one for each session or Converse call
@@ -137,8 +138,18 @@ class Reply:
 class Mind(Protocol):
     """Decides what is said; made with the session's system prompt, history and tools. Deterministic and quick."""
 
-    def reply(self, user_text: str, kind: Modality) -> Reply:
-        """Answer an utterance (`"speech"`, its transcript, may be empty) or an interactive text block (`"text"`)."""
+    def reply(self, user_text: str, kind: Modality, *, speech_ms: float | None = None) -> Reply:
+        """Answer an utterance or an interactive text block.
+
+        Args:
+            user_text: its words; of an utterance that was not understood, none.
+            kind: `"speech"` or `"text"`.
+            speech_ms: how long the learner spoke.
+        """
+        ...
+
+    def interrupted(self, sentences_begun: int) -> None:
+        """Take note that the last reply was cut off after so many of its sentences had begun to be played."""
         ...
 
     def tool_result(self, tool_use_id: str, document: Any) -> Reply:
@@ -157,8 +168,8 @@ class Mind(Protocol):
 class EarsFactory(Protocol):
     """Signature of `voices.make_ears`."""
 
-    def __call__(self, kind: VoiceKind, *, rate: int, endpointing: Endpointing) -> Ears:
-        """Return new ears for one session."""
+    def __call__(self, kind: VoiceKind, *, rate: int, endpointing: Endpointing, tempo: float = 1.0) -> Ears:
+        """Return new ears for one session; a `tempo` of 2.0 halves the pauses that end a turn."""
         ...
 
 
