@@ -41,10 +41,7 @@ def shorten(text: str, max_bytes: int) -> str:
         return line
     left = max_bytes - _ELLIPSIS_BYTES
     end = 0
-    for character in line:
-        left -= json_bytes(character)
-        if left < 0:
-            break
+    while (left := left - json_bytes(line[end])) >= 0:
         end += 1
     word_end = line.rfind(" ", 0, end + 1)
     return line[: word_end if word_end > 0 else end] + _ELLIPSIS

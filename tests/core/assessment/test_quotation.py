@@ -96,6 +96,12 @@ def test_several_quotations_in_one_text():
     assert QuotationGuard(SPOKEN).clean(text) == "First: I went to the… Then: to buy some fish… End."
 
 
+def test_quotations_that_share_a_word_become_one():
+    """Where one ends and the next begins inside a hyphenated word, the whole word goes and one ellipsis stands."""
+    guard = QuotationGuard(["a b c d e f g h don", "zz", "t k l m n o p q r s"])
+    assert guard.clean("a b c d e f g h don't-k-l-m-n-o-p-q-r-s end.") == "a b c d… end."
+
+
 def test_what_remains_is_looked_at_again():
     """Words that a cut brings together may quote something else."""
     guard = QuotationGuard(["a b c d e f g h i j", "a b c d x y z v w u"])
