@@ -1,0 +1,133 @@
+"""The command line: ``python -m client_sim talk`` holds one conversation with a gateway that speaks maya.v1."""
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Final, get_args
+
+from rich.console import Console
+
+from client_sim.learner import Manner, TurnTaking
+from client_sim.network import Connector, connector
+from client_sim.outcome import Outcome
+from client_sim.screen import LiveScreen, PlainScreen, Screen
+from client_sim.speech import read_wav, utterances
+from client_sim.talk import TalkOptions, hold_conversation
+from gateway.core.messages import LagAnswer, Module, Rate
+
+TOKEN_VARIABLE: Final = "MAYA_TOKEN"  # noqa: S105 - the name of a variable
+_FAILED: Final = 1
+_MISUSED: Final = 2
+_INTERRUPTED: Final = 130
+_PING_EVERY_MS: Final = 2_000
+"""The lag on the screen is this fresh."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns the exit status: 0 only if the test was held to its end and assessed."""
+    options = _parser().parse_args(arguments)
+    try:
+        talk = _talk_options(options)
+        connect = connector(options.ca)
+    except (ValueError, OSError) as error:
+        print(f"client_sim: {error}", file=sys.stderr)
+        return _MISUSED
+    console = Console(highlight=False)
+    screen: Screen = LiveScreen(console) if console.is_terminal and not options.plain else PlainScreen(console)
+    try:
+        outcome = asyncio.run(_talk(talk, screen, connect))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        return _INTERRUPTED
+    finally:
+        screen.close()
+    screen.finish(outcome)
+    if options.json is not None:
+        _write(options.json, outcome)
+    if outcome.why_not is not None:
+        print(f"client_sim: {outcome.why_not}", file=sys.stderr)
+    return 0 if outcome.ok else _FAILED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m client_sim", description="The app's side of maya.v1, simulated.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    talk = commands.add_parser("talk", help="hold one conversation with a gateway")
+    talk.add_argument("--url", required=True, help="of the gateway: wss://host/stage")
+    talk.add_argument(
+        "--token",
+        default=os.environ.get(TOKEN_VARIABLE),
+        help=f"of the learner; else taken from the variable {TOKEN_VARIABLE}, which other users cannot see",
+    )
+    talk.add_argument("--speech", required=True, type=Path, metavar="FILE.wav", help="what the learner says")
+    talk.add_argument("--json", type=Path, metavar="OUT", help="write the outcome here, for programs")
+    talk.add_argument("--module", choices=get_args(Module), default="academic_speaking")
+    talk.add_argument("--voice", default="amy", help="Maya's voice (default: %(default)s)")
+    talk.add_argument("--language", default="en-GB", help="default: %(default)s")
+    talk.add_argument(
+        "--frame-ms", type=int, default=100, metavar="MS", help="length of a frame (default: %(default)s)"
+    )
+    talk.add_argument("--rate", type=int, choices=get_args(Rate), default=16000, help="microphone, Hz")
+    talk.add_argument("--out-rate", type=int, choices=get_args(Rate), default=24000, help="speaker, Hz")
+    talk.add_argument("--region", help="where the learner is, such as ap-southeast-1")
+    talk.add_argument("--turn-taking", choices=get_args(TurnTaking), default="auto", help="interrupt shows barge-in")
+    talk.add_argument("--on-lag", choices=get_args(LagAnswer), default="continue", help="answer to a lag prompt")
+    talk.add_argument("--ca", type=Path, metavar="PEM", help="certificates to trust, for a gateway on this machine")
+    talk.add_argument("--plain", action="store_true", help="plain lines, also on a terminal")
+    return parser
+
+
+def _talk_options(options: argparse.Namespace) -> TalkOptions:
+    if not options.token:
+        raise ValueError(f"a token is needed: --token or the variable {TOKEN_VARIABLE}")
+    if options.json is not None and not options.json.absolute().parent.is_dir():
+        raise ValueError(f"{options.json}: there is no such directory")
+    speech = read_wav(options.speech, options.rate)
+    return TalkOptions(
+        url=options.url,
+        token=options.token,
+        utterances=utterances(speech, options.rate),
+        module=options.module,
+        voice=options.voice,
+        language=options.language,
+        rate=options.rate,
+        out_rate=options.out_rate,
+        frame_ms=options.frame_ms,
+        region=options.region,
+        manner=Manner(turn_taking=options.turn_taking),
+        on_lag=options.on_lag,
+        ping_every_ms=_PING_EVERY_MS,
+    )
+
+
+async def _talk(options: TalkOptions, screen: Screen, connect: Connector) -> Outcome:
+    """Hold the conversation; the first Ctrl-C ends the test and waits for the assessment, the second leaves at once."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    conversation = asyncio.create_task(hold_conversation(options, observe=screen.see, connect=connect, stop=stop))
+
+    def interrupt() -> None:
+        if stop.is_set():
+            conversation.cancel()
+        else:
+            screen.say("-- ending the test; once more to leave without the assessment")
+            stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, interrupt)
+    return await conversation
+
+
+def _write(path: Path, outcome: Outcome) -> None:
+    """Write the document whole or not at all."""
+    text = json.dumps(outcome.as_document(), indent=2, ensure_ascii=False) + "\n"
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.replace(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
