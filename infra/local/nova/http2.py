@@ -11,7 +11,7 @@ import socket
 import struct
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Protocol, cast
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
@@ -120,8 +120,8 @@ class Http2Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Send the server's settings."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # No check of the class: uvloop's transports do not inherit from asyncio's.
+        self._transport = cast("asyncio.Transport", transport)
         self._h2.initiate_connection()
         self._write()
 

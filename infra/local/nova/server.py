@@ -179,7 +179,8 @@ class Server:
 
 
 def _stream_model(headers: Mapping[str, str]) -> str:
-    match = _STREAM_PATH.fullmatch(headers.get(":path", ""))
+    # The SDK ends the path with the question mark of an empty query.
+    match = _STREAM_PATH.fullmatch(headers.get(":path", "").partition("?")[0])
     if headers.get(":method") != "POST" or match is None:
         raise HttpError(*service_errors.UNKNOWN_OPERATION)
     return unquote(match.group(1))
