@@ -100,7 +100,8 @@ class SonicStream:
         self._headers_wanted = True
         self._muted = False
         self._over = False
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._timer_at_s = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
         service.open_streams[record.stream_id] = self
 
@@ -298,9 +299,10 @@ class SonicStream:
             return
         due_s = min(dues) / 1000
         if self._timer is not None:
-            if self._timer.when() <= due_s:
+            if self._timer_at_s <= due_s:
                 return
             self._timer.cancel()
+        self._timer_at_s = due_s
         self._timer = asyncio.get_running_loop().call_at(due_s, self._timer_fired)
 
     def _timer_fired(self) -> None:
