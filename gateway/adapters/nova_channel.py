@@ -1,0 +1,399 @@
+"""One HTTP/2 stream on a connection of its own, through awscrt's callbacks.
+
+awscrt runs its own thread; its callbacks come from there and only append to a queue or ask the event loop to wake up.
+The asyncio layer that awscrt offers costs a task, a future and a thread switch for each write and reports a reset or a
+broken connection as an ordinary end; here a write is handed over and forgotten until too many wait, and the kinds of
+end are told apart.
+
+Nothing is closed from the service's side alone: whoever opens a channel must `close` it.
+"""
+
+import asyncio
+import contextlib
+import io
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from functools import partial
+from typing import Any, Final, Self
+
+from awscrt.http import Http2ClientConnection, HttpHeaders, HttpRequest
+from awscrt.io import (
+    ClientBootstrap,
+    ClientTlsContext,
+    DefaultHostResolver,
+    EventLoopGroup,
+    SocketOptions,
+    TlsContextOptions,
+)
+from smithy_http.exceptions import SmithyHTTPError
+
+from gateway.adapters.no_delay import set_no_delay
+
+MAX_WRITES_UNDER_WAY: Final = 64
+"""Writes that awscrt may hold before `Channel.room` makes the sender wait."""
+
+RECEIVE_WINDOW_BYTES: Final = 1024 * 1024
+"""What the service may send ahead of the reader: some 15 s of speech; more stays with the service."""
+
+_CREDIT_BYTES: Final = RECEIVE_WINDOW_BYTES // 4
+_HTTP2_INITIAL_WINDOW_BYTES: Final = 65_535
+_SETTINGS_WITHIN_S: Final = 1.0
+_CUT_WITHIN_S: Final = 2.0
+_LATE: Final = True
+_KEEP_ALIVE_S: Final = 10
+_KEEP_ALIVE_PROBES: Final = 3
+
+
+class ChannelBrokenError(SmithyHTTPError):
+    """The connection or the HTTP/2 stream broke, or could not be made; the text is awscrt's name for it."""
+
+
+class ChannelSilentError(SmithyHTTPError):
+    """Nothing came, or nothing could be sent, within the time limit."""
+
+
+class CrtRuntime:
+    """What channels share: awscrt's one thread and the trusted authorities.
+
+    Args:
+        ca_bundle: path of a PEM file with the authorities to trust, empty for the system's own.
+    """
+
+    def __init__(self, ca_bundle: str = "") -> None:
+        group = EventLoopGroup(1)
+        self.bootstrap = ClientBootstrap(group, DefaultHostResolver(group))
+        options = TlsContextOptions()
+        if ca_bundle:
+            options.override_default_trust_store_from_path(None, ca_bundle)
+        self.tls = ClientTlsContext(options)
+
+
+class Channel:
+    """One request whose body and response flow at the same time.
+
+    Belongs to the event loop that made it. `write` may be called before `connect` is through; what is written waits.
+    """
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._connection: Any = None
+        self._stream: Any = None
+        self._waiting_writes: deque[bytes | None] = deque()
+        self._written = 0
+        self._settled = 0
+        self._room: asyncio.Future[bool] | None = None
+        self._chunks: deque[bytes] = deque()
+        self._reader: asyncio.Future[bool] | None = None
+        self._unread_credit = 0
+        self._response: asyncio.Future[tuple[int, Sequence[tuple[str, str]]]] = self._loop.create_future()
+        self._completed: asyncio.Future[None] = self._loop.create_future()
+        self._arrived: asyncio.Future[Any] = self._loop.create_future()
+        self._settings_seen: asyncio.Future[None] = self._loop.create_future()
+        self._remote_ended = False
+        self._broken = ""
+        self._finished = False
+        self._closed = False
+
+    def __deepcopy__(self, memo: object) -> Self:
+        """The SDK's signer copies the request that it signs; its body stays this one."""
+        return self
+
+    @property
+    def usable(self) -> bool:
+        """Whether writing can still reach the service."""
+        return not (self._closed or self._finished or self._broken or self._remote_ended)
+
+    async def connect(self, runtime: CrtRuntime, host: str, port: int, request: HttpRequest) -> None:
+        """Make the connection and send the request's headers, then what was written before.
+
+        Raises:
+            ChannelBrokenError: no connection, no trust, or no HTTP/2.
+        """
+        settings_seen = self._settings_seen
+        tls = runtime.tls.new_connection_options()
+        tls.set_server_name(host)
+        tls.set_alpn_list(["h2"])
+        opening = Http2ClientConnection.new(
+            host,
+            port,
+            bootstrap=runtime.bootstrap,
+            socket_options=_socket_options(),
+            tls_connection_options=tls,
+            on_remote_settings_changed=lambda _settings: self._from_thread(_resolve, settings_seen),
+            manual_window_management=True,
+            initial_window_size=RECEIVE_WINDOW_BYTES,
+            conn_manual_window_management=True,
+        )
+        self._connection = connection = await self._adopt(opening)
+        set_no_delay(port)
+        connection.update_window(RECEIVE_WINDOW_BYTES - _HTTP2_INITIAL_WINDOW_BYTES)
+        self._loop.call_later(_SETTINGS_WITHIN_S, _resolve, settings_seen)
+        settings_seen.add_done_callback(self._on_settings_seen)
+        stream = connection.request(request, self._on_response, self._on_body, manual_write=True)
+        stream.remote_end_stream_future.add_done_callback(self._on_remote_end)
+        stream.completion_future.add_done_callback(partial(self._on_complete, stream.remote_end_stream_future))
+        stream.activate()
+        self._stream = stream
+        self._flush()
+
+    async def response(self) -> tuple[int, Sequence[tuple[str, str]]]:
+        """Return the status and headers of the response, once they are here.
+
+        Raises:
+            ChannelBrokenError: the stream ended before.
+        """
+        return await asyncio.shield(self._response)
+
+    def write(self, data: bytes) -> None:
+        """Send a piece of the request's body.
+
+        Raises:
+            ChannelBrokenError: it cannot reach the service any more.
+        """
+        if not self.usable:
+            raise ChannelBrokenError(self._broken or "the stream has ended")
+        self._waiting_writes.append(data)
+        self._flush()
+
+    def finish(self) -> None:
+        """End the request's body; nothing can be written afterwards."""
+        if not self.usable:
+            return
+        self._finished = True
+        self._waiting_writes.append(None)
+        with contextlib.suppress(ChannelBrokenError):
+            self._flush()
+
+    @property
+    def crowded(self) -> bool:
+        """Whether so many writes are under way that the sender should wait for `room`."""
+        return self._written - self._settled + len(self._waiting_writes) >= MAX_WRITES_UNDER_WAY
+
+    async def room(self, within_s: float) -> None:
+        """Wait until the channel is no longer crowded.
+
+        Raises:
+            ChannelBrokenError: the stream ended.
+            ChannelSilentError: still crowded after `within_s` seconds.
+        """
+        while self.crowded and self.usable:
+            self._room = self._loop.create_future()
+            if self.crowded:
+                await self._wait(self._room, within_s, "the service takes no more")
+            self._room = None
+
+    async def read(self, within_s: float) -> bytes:
+        """Return the next piece of the response's body, empty once the service has ended it.
+
+        Raises:
+            ChannelBrokenError: the stream was reset or the connection broke; pieces that came before are returned first.
+            ChannelSilentError: nothing came within `within_s` seconds.
+        """
+        chunks = self._chunks
+        while not chunks:
+            if self._remote_ended:
+                return b""
+            if self._broken or self._closed:
+                raise ChannelBrokenError(self._broken or "closed")
+            self._reader = self._loop.create_future()
+            # The thread looks for a reader after it has appended, so one of the two always sees the other.
+            if not chunks:
+                await self._wait(self._reader, within_s, "the service says nothing")
+            self._reader = None
+        piece = chunks.popleft()
+        self._give_credit(len(piece))
+        return piece
+
+    async def close(self, polite_s: float) -> None:
+        """End the stream and cut its connection; safe to call twice and at any moment.
+
+        Args:
+            polite_s: how long to wait for the service to end its side after `finish`; not at all on a broken stream.
+        """
+        if self._closed:
+            return
+        polite = self._finished and not self._broken and self._stream is not None
+        if polite:
+            await asyncio.wait([self._completed], timeout=polite_s)
+        self._closed = True
+        self._wake_all()
+        self._refuse_response("closed")
+        self._refuse_connection()
+        if self._connection is not None:
+            gone = self._loop.create_future()
+            self._connection.close().add_done_callback(lambda _done: self._from_thread(_resolve, gone))
+            await asyncio.wait([gone], timeout=_CUT_WITHIN_S)
+            # awscrt's objects refer to each other and to this one; what was not cut here would live on.
+            self._connection = self._stream = None
+        self._chunks.clear()
+
+    async def _adopt(self, opening: "Future[Any]") -> Any:
+        """Wait for a connection; if nobody waits for it any more, it is closed as soon as it is there."""
+
+        def settle(done: "Future[Any]") -> None:
+            if self._arrived.done():
+                _discard(done)
+            else:
+                self._arrived.set_result(done)
+
+        def on_done(done: "Future[Any]") -> None:
+            if not self._from_thread(settle, done):
+                _discard(done)
+
+        opening.add_done_callback(on_done)
+        done = await self._arrived
+        if done is False:
+            raise ChannelBrokenError("closed while connecting")
+        error = done.exception()
+        if error is not None:
+            raise ChannelBrokenError(_crt_name(error))
+        return done.result()
+
+    def _refuse_connection(self) -> None:
+        """Stop waiting for a connection, and close one that came but was not taken up."""
+        _resolve(self._settings_seen)
+        if not self._arrived.done():
+            self._arrived.set_result(False)
+        elif self._connection is None and not self._arrived.cancelled() and self._arrived.result():
+            _discard(self._arrived.result())
+
+    def _on_settings_seen(self, _seen: "asyncio.Future[None]") -> None:
+        with contextlib.suppress(ChannelBrokenError):
+            self._flush()
+
+    def _flush(self) -> None:
+        """Give awscrt what waits.
+
+        Nothing before the peer's settings are known: awscrt stalls for ever when they enlarge a window that is already
+        full, and crashes when they reduce one below what was sent.
+        """
+        waiting = self._waiting_writes
+        while waiting and self._stream is not None and self._settings_seen.done() and not self._broken:
+            self._hand_over(waiting.popleft())
+
+    def _hand_over(self, data: bytes | None) -> None:
+        """Give awscrt a write, or with None the end of the body."""
+        try:
+            handed = self._stream.write_data(None if data is None else io.BytesIO(data), data is None)
+        except Exception as error:  # noqa: BLE001 - awscrt raises bare RuntimeErrors with its codes
+            raise ChannelBrokenError(_crt_name(error)) from None
+        self._written += 1
+        handed.add_done_callback(self._on_written)
+
+    async def _wait(self, future: "asyncio.Future[bool]", within_s: float, what: str) -> None:
+        timer = self._loop.call_later(within_s, _resolve, future, _LATE)
+        try:
+            if await future is _LATE:
+                # Half-open: no polite end will come, and nothing more is worth sending.
+                self._broken = self._broken or what
+                raise ChannelSilentError(what)
+        finally:
+            timer.cancel()
+
+    def _give_credit(self, size: int) -> None:
+        """Let the service send as much more as was read, in large steps: each one wakes awscrt's thread."""
+        self._unread_credit += size
+        if self._unread_credit >= _CREDIT_BYTES and not self._closed and self._stream is not None:
+            self._stream.update_window(self._unread_credit)
+            self._connection.update_window(self._unread_credit)
+            self._unread_credit = 0
+
+    def _wake_all(self) -> None:
+        _resolve(self._reader)
+        _resolve(self._room)
+
+    # From here on: called by awscrt's thread.
+
+    def _from_thread(self, callback: Callable[..., None], *args: Any) -> bool:
+        try:
+            self._loop.call_soon_threadsafe(callback, *args)
+        except RuntimeError:  # the event loop is closed, so nobody waits any more
+            return False
+        return True
+
+    def _on_response(self, status_code: int, headers: Sequence[tuple[str, str]], **_kwargs: Any) -> None:
+        self._from_thread(_resolve, self._response, (status_code, headers))
+
+    def _on_body(self, chunk: bytes, **_kwargs: Any) -> None:
+        self._chunks.append(chunk)
+        if self._reader is not None:
+            self._from_thread(self._wake_all)
+
+    def _on_written(self, _result: "Future[None]") -> None:
+        # A failed write needs no notice of its own: the stream's completion follows and says why.
+        self._settled += 1
+        if self._room is not None:
+            self._from_thread(self._wake_all)
+
+    def _on_remote_end(self, result: "Future[None]") -> None:
+        if result.exception() is None:
+            self._from_thread(self._ended, "")
+
+    def _on_complete(self, remote_end: "Future[None]", result: "Future[int]") -> None:
+        error = result.exception()
+        if error is not None:
+            self._from_thread(self._ended, _crt_name(error))
+        elif remote_end.exception() is not None:
+            # A reset with the code NO_ERROR completes the stream without an error.
+            self._from_thread(self._ended, "RST_STREAM")
+        self._from_thread(_resolve, self._completed)
+
+    # On the event loop again.
+
+    def _ended(self, reason: str) -> None:
+        """Note how the stream ended; the first reason stands, and a clean end is none."""
+        if not self._remote_ended and not self._broken:
+            self._broken = reason
+            self._remote_ended = not reason
+        self._refuse_response(reason or "ended before its headers")
+        self._wake_all()
+
+    def _refuse_response(self, reason: str) -> None:
+        if not self._response.done():
+            self._response.set_exception(ChannelBrokenError(reason))
+            self._response.exception()  # nobody may be waiting for it
+
+
+async def from_crt(future: "Future[Any]") -> Any:
+    """Wait for one of awscrt's futures; a waiter that is cancelled does not disturb awscrt's thread."""
+    loop = asyncio.get_running_loop()
+    arrived: asyncio.Future[None] = loop.create_future()
+
+    def on_done(_future: "Future[Any]") -> None:
+        with contextlib.suppress(RuntimeError):  # the event loop is closed, so nobody waits any more
+            loop.call_soon_threadsafe(_resolve, arrived)
+
+    future.add_done_callback(on_done)
+    await arrived
+    return future.result()
+
+
+def make_request(method: str, path: str, headers: Sequence[tuple[str, str]]) -> HttpRequest:
+    """Build awscrt's form of a request without a body."""
+    return HttpRequest(method, path, HttpHeaders(list(headers)))
+
+
+def _socket_options() -> SocketOptions:
+    options = SocketOptions()
+    options.keep_alive = True
+    options.keep_alive_timeout_secs = _KEEP_ALIVE_S
+    options.keep_alive_interval_secs = _KEEP_ALIVE_S
+    options.keep_alive_max_probes = _KEEP_ALIVE_PROBES
+    return options
+
+
+def _crt_name(error: BaseException) -> str:
+    """Return awscrt's name of an error, which never holds what was sent: ``AWS_ERROR_HTTP_CONNECTION_CLOSED``."""
+    name = getattr(error, "name", None)
+    return name if isinstance(name, str) else type(error).__name__
+
+
+def _resolve(future: "asyncio.Future[Any] | None", value: Any = False) -> None:  # noqa: FBT002 - a value, no flag
+    if future is not None and not future.done():
+        future.set_result(value)
+
+
+def _discard(opening: "Future[Any]") -> None:
+    if opening.exception() is None:
+        opening.result().close()
