@@ -1,7 +1,7 @@
 """DynamoDB and SQS on one machine: moto's server, with the tables and queues that the deployed cloud has.
 
-``python -m infra.local.aws --ready FILE`` serves both on one port and makes the tables and queues; FILE then appears
-with the port. ``prepare`` does the latter alone, for a server that is somebody else's. Everything is in memory.
+``python -m infra.local.aws --ready-file FILE`` serves both on one port and makes the tables and queues; FILE then appears
+with the addresses. ``prepare_tables`` and ``prepare_queues`` do the latter for a server that is somebody else's. Everything is in memory.
 """
 
 import argparse
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from types_boto3_sqs.client import SQSClient
     from types_boto3_sqs.literals import QueueAttributeNameType
 
-ACCOUNT = "123456789012"
+USERS_TABLE = "IELTSUsers"
+ASSESSMENTS_TABLE = "IELTSAssessments"
+REGION = "us-east-1"
 FINISH_QUEUE = "maya-finish"
 DEAD_QUEUE = "maya-finish-dead"
 # What the local parts take for keys when the environment has none; they check no signature against them.
@@ -36,9 +38,17 @@ _RECEIVES_BEFORE_DEAD = 20
 class Names:
     """What the tables are called, and the Region they are in."""
 
-    users_table: str = "IELTSUsers"
-    assessments_table: str = "IELTSAssessments"
-    region: str = "us-east-1"
+    users_table: str
+    assessments_table: str
+    region: str
+
+
+@dataclass(frozen=True, slots=True)
+class FinishQueue:
+    """The queue of assessments that could not be saved: its address and its ARN."""
+
+    url: str
+    arn: str
 
 
 def client(service: str, endpoint: str, region: str) -> Any:
@@ -62,16 +72,15 @@ def client(service: str, endpoint: str, region: str) -> Any:
     )
 
 
-def prepare(dynamodb: "DynamoDBClient", sqs: "SQSClient", names: Names) -> str:
-    """Make the tables and queues that are missing; return the address of the finish queue.
+def prepare_tables(dynamodb: "DynamoDBClient", names: Names) -> None:
+    """Make the tables that are missing.
 
     Raises:
-        botocore.exceptions.ClientError: a service refused.
-        botocore.exceptions.EndpointConnectionError: a service does not answer.
+        botocore.exceptions.ClientError: the service refused.
+        botocore.exceptions.EndpointConnectionError: the service does not answer.
     """
     _make_table(dynamodb, names.users_table, "user_id")
     _make_table(dynamodb, names.assessments_table, "user_id", "assessment_id")
-    return _make_queues(sqs)
 
 
 def _make_table(dynamodb: "DynamoDBClient", name: str, partition: str, sort: str | None = None) -> None:
@@ -89,12 +98,19 @@ def _make_table(dynamodb: "DynamoDBClient", name: str, partition: str, sort: str
     dynamodb.get_waiter("table_exists").wait(TableName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
 
 
-def _make_queues(sqs: "SQSClient") -> str:
-    """Make the finish queue and the one for messages that were received in vain too often."""
+def prepare_queues(sqs: "SQSClient") -> str:
+    """Make the finish queue, and the one for messages that were received in vain too often, where they are missing.
+
+    Returns:
+        The finish queue's address.
+
+    Raises:
+        botocore.exceptions.ClientError: the service refused.
+        botocore.exceptions.EndpointConnectionError: the service does not answer.
+    """
     retention: Mapping[QueueAttributeNameType, str] = {"MessageRetentionPeriod": str(_RETENTION_S)}
     dead_url = sqs.create_queue(QueueName=DEAD_QUEUE, Attributes=retention)["QueueUrl"]
-    dead = sqs.get_queue_attributes(QueueUrl=dead_url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    redrive = json.dumps({"deadLetterTargetArn": dead, "maxReceiveCount": _RECEIVES_BEFORE_DEAD})
+    redrive = json.dumps({"deadLetterTargetArn": queue_arn(sqs, dead_url), "maxReceiveCount": _RECEIVES_BEFORE_DEAD})
     return sqs.create_queue(QueueName=FINISH_QUEUE, Attributes={**retention, "RedrivePolicy": redrive})["QueueUrl"]
 
 
@@ -134,7 +150,7 @@ def main() -> None:
     """Run the server, make tables and queues, and write the ready file."""
     parser = argparse.ArgumentParser(prog="python -m infra.local.aws", description="DynamoDB and SQS on one machine")
     parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--ready", type=Path, required=True, help="written when tables and queues are there")
+    parser.add_argument("--ready-file", type=Path, required=True, help="written when tables and queues are there")
     parser.add_argument("--users-table", required=True)
     parser.add_argument("--assessments-table", required=True)
     parser.add_argument("--region", required=True)
@@ -146,8 +162,11 @@ def main() -> None:
 
     def ready(port: int) -> None:
         url = f"http://127.0.0.1:{port}"
-        queue = prepare(client("dynamodb", url, names.region), client("sqs", url, names.region), names)
-        write_atomically(options.ready, json.dumps({"url": url, "finish_queue_url": queue}))
+        prepare_tables(client("dynamodb", url, names.region), names)
+        sqs = client("sqs", url, names.region)
+        queue_url = prepare_queues(sqs)
+        document = {"url": url, "finish_queue_url": queue_url, "finish_queue_arn": queue_arn(sqs, queue_url)}
+        write_atomically(options.ready_file, json.dumps(document))
 
     signal.signal(signal.SIGTERM, end)
     serve(port=options.port, ready=ready)

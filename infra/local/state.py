@@ -26,6 +26,7 @@ class State:
         sqs_url: endpoint of SQS.
         finish_queue_url: the queue of assessments that could not be saved.
         lambda_url: endpoint of the Lambda service.
+        lambda_control_url: what the local Lambda service was asked to do, and its faults.
         bedrock_url: endpoint of Amazon Bedrock's runtime.
         ca_bundle: what to trust when connecting to ``bedrock_url``; empty when that is somebody else's.
         nova_control_url: what the Nova Sonic stand-in heard and said, and its faults; empty when it is not ours.
@@ -38,6 +39,7 @@ class State:
         assessments_table: name of the table of assessments.
         plan: the exam plan, ``full``, ``demo`` or ``tiny``.
         voice: how Maya's stand-in speaks, ``human`` or ``plain``; empty when it is not ours.
+        voice_note: why the voice is plain although a human one was wanted; empty otherwise.
         lines: how many conversations may go on at once.
         log_dir: one log file for each part.
         mark: value of ``MAYA_LOCAL_CLOUD`` in the environment of all its processes.
@@ -52,6 +54,7 @@ class State:
     sqs_url: str
     finish_queue_url: str
     lambda_url: str
+    lambda_control_url: str
     bedrock_url: str
     ca_bundle: str
     nova_control_url: str
@@ -64,6 +67,7 @@ class State:
     assessments_table: str
     plan: str
     voice: str
+    voice_note: str
     lines: int
     log_dir: str
     mark: str

@@ -41,8 +41,8 @@ class PartFailedError(Exception):
 class Part:
     """One process to run.
 
-    ``environment`` is the whole of it but for the mark; ``stdin`` is written once and closed, and never touches a disk;
-    ``ready`` returns when the part can be used. Parts of a lower ``stop_stage`` are stopped first, those of one stage
+    ``environment`` is the whole of it but for the mark; what ``stdin`` returns is written to the process and never touches
+    a disk; ``ready`` returns when the part can be used. Parts of a lower ``stop_stage`` are stopped first, those of one stage
     together; one that has not ended ``grace_s`` seconds after SIGTERM is killed. A part with ``restarts`` is started
     again when it dies, at most that often.
     """
@@ -51,7 +51,7 @@ class Part:
     command: Sequence[str]
     environment: Mapping[str, str]
     ready: Callable[[], Awaitable[None]]
-    stdin: bytes = b""
+    stdin: Callable[[], Awaitable[bytes]] | None = None
     stop_stage: int = 1
     ready_within_s: float = 30.0
     grace_s: float = 5.0
@@ -75,7 +75,7 @@ class Supervisor:
         log_dir: where each part's output goes, as ``<name>.log``.
         mark: what tells this cloud's processes from another's; ``MAYA_LOCAL_CLOUD`` in their environment.
         remove: what the watchdog removes when this process was killed; its own tidying removes nothing.
-        announce: takes one line for a person, when a part was started again.
+        announce: takes one line for a person, when a part has been started again.
     """
 
     def __init__(
@@ -126,7 +126,12 @@ class Supervisor:
         """
         running = _Running(part, await self._spawn(part))
         self._running[part.name] = running
-        await self._await_ready(running)
+        try:
+            await self._await_ready(running)
+        except PartFailedError:
+            await self._stop(running)
+            del self._running[part.name]
+            raise
         running.keeper = asyncio.create_task(self._keep(running), name=f"keep {part.name}")
 
     async def failure(self) -> PartFailedError:
@@ -155,21 +160,18 @@ class Supervisor:
         with (self._log_dir / f"{part.name}.log").open("ab") as log:
             process = await asyncio.create_subprocess_exec(
                 *tethered(part.command),
-                stdin=subprocess.PIPE if part.stdin else subprocess.DEVNULL,
+                stdin=subprocess.DEVNULL if part.stdin is None else subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env={**part.environment, MARK_NAME: self._mark},
                 start_new_session=True,
             )
         self._tell(f"group {process.pid}")
-        if process.stdin is not None:
-            process.stdin.write(part.stdin)
-            process.stdin.close()
         return process
 
     async def _await_ready(self, running: _Running) -> None:
         part = running.part
-        ready = asyncio.ensure_future(part.ready())
+        ready = asyncio.ensure_future(self._feed(running))
         ended = asyncio.ensure_future(running.process.wait())
         try:
             await asyncio.wait({ready, ended}, timeout=part.ready_within_s, return_when=asyncio.FIRST_COMPLETED)
@@ -183,6 +185,16 @@ class Supervisor:
                 task.cancel()
             await asyncio.gather(ready, ended, return_exceptions=True)
 
+    async def _feed(self, running: _Running) -> None:
+        """Give the process its standard input, as soon as that is known, and wait until it is ready."""
+        pipe = running.process.stdin
+        if pipe is not None and running.part.stdin is not None:
+            try:
+                pipe.write(await running.part.stdin())
+            finally:
+                pipe.close()
+        await running.part.ready()
+
     async def _keep(self, running: _Running) -> None:
         """Wait for the part's end; start it again where that is allowed, else report it."""
         part = running.part
@@ -194,13 +206,13 @@ class Supervisor:
             fault = self._fault(part, f"ended unasked with {_exit_text(code)}")
             if not left:
                 break
-            self._announce(f"{part.name} ended unasked with {_exit_text(code)}: starting it again")
             try:
                 running.process = await self._spawn(part)
                 await self._await_ready(running)
             except PartFailedError as error:
                 fault = error
                 break
+            self._announce(f"{part.name} ended unasked with {_exit_text(code)} and was started again")
         if not self._failed.done():
             self._failed.set_result(fault)
 

@@ -74,9 +74,8 @@ class Valkey:
         """Return the address for ``user``, one of ``RULES``."""
         return f"redis://{user}:{self.passwords[user]}@127.0.0.1:{self.port}/0"
 
-    @property
-    def configuration(self) -> bytes:
-        """The server's configuration, to be given on standard input: no password shows in a process list or file."""
+    async def configuration(self) -> bytes:
+        """Return the server's configuration, to be given on standard input: no password shows in a process list or file."""
         users = "\n".join(f"user {user} on >{self.passwords[user]} {rules}" for user, rules in RULES.items())
         return f"""\
 bind 127.0.0.1

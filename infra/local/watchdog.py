@@ -34,8 +34,8 @@ def marked_processes(mark: str) -> Iterator[int]:
                 yield pid
 
 
-def kill_group(pid: int, number: signal.Signals) -> bool:
-    """Send a signal to a process group; False when the group has no member left."""
+def kill_group(pid: int, number: int) -> bool:
+    """Send a signal, or 0 to ask only, to a process group; False when the group has no member left."""
     try:
         os.killpg(pid, number)
     except ProcessLookupError:
@@ -63,7 +63,7 @@ def end_groups(pids: Iterable[int], *, grace_s: float = _GRACE_S) -> None:
     deadline = time.monotonic() + grace_s
     while left and time.monotonic() < deadline:
         time.sleep(_POLL_S)
-        left = [pid for pid in left if kill_group(pid, signal.Signals(0))]
+        left = [pid for pid in left if kill_group(pid, 0)]
     for pid in left:
         kill_group(pid, signal.SIGKILL)
 
