@@ -1,0 +1,146 @@
+"""What becomes of a message when the learner has no relay: one is started, or the phone is told why not.
+
+A relay was lost, never started, or has ended. Starting is guarded by a key that only one caller can set, so that ten messages a
+second, or a fail-over of Redis under every conversation at once, start one relay for each learner. boto3 is imported where it
+is needed.
+"""
+
+import functools
+import json
+import time
+from typing import Any, Final
+
+from gateway.core.errors import BadMessage, NotStarted, ProtocolError, RemoteError, SessionGone
+from gateway.settings import relay_function
+from handlers import bus
+from handlers.guard import say
+
+_NO_RELAY_EPOCH: Final = 0
+_ANSWER_EVERY_S: Final = 1.0
+_MOST_REMEMBERED: Final = 256
+
+_TYPES: Final = frozenset({"start", "resume", "audio", "ack", "ping", "pong", "lag_choice", "stop"})
+
+_UNANSWERED: Final = frozenset({"ack", "ping", "pong"})
+"""They belong to a connection and may get lost: no error is made of them."""
+
+
+def answer(learner: str, connection_id: str, body: str) -> None:
+    """Start a relay if the message calls for one; else tell the phone what is wrong, at most once a second.
+
+    Raises:
+        RemoteError: Redis or Lambda failed; the phone sends the message again.
+    """
+    try:
+        message_type = _type_of(body)
+        if message_type == "start" or _calls_for_relay(learner, message_type):
+            _start_relay(learner, connection_id)
+    except ProtocolError as error:
+        if _may_answer(connection_id):
+            _tell(connection_id, error)
+
+
+def _type_of(body: str) -> str:
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict):
+        raise BadMessage("the message must be a JSON object")
+    message_type = document.get("type")
+    if not isinstance(message_type, str) or message_type not in _TYPES:
+        raise BadMessage("type: must be a message of maya.v1 from the app")
+    return message_type
+
+
+def _calls_for_relay(learner: str, message_type: str) -> bool:
+    """Whether a message other than ``start`` has a session that a relay must take up."""
+    state = _session_state(learner)
+    if state == "ended":
+        # The assessment can still be asked for; speech that was on its way when the test ended is late and no fault.
+        return message_type == "resume"
+    if state:
+        return True
+    if message_type == "resume":
+        raise SessionGone("there is no session to come back to", ref=message_type)
+    if message_type in _UNANSWERED:
+        return False
+    raise NotStarted("send start first", ref=message_type)
+
+
+def _session_state(learner: str) -> str:
+    """Return the state of the learner's session, empty if there is none."""
+    value = bus.wire().get(learner.encode(), bus.key(learner, "session"))
+    if value is None:
+        return ""
+    try:
+        session = json.loads(value)
+    except ValueError:
+        session = None
+    state = session.get("state") if isinstance(session, dict) else None
+    return state if isinstance(state, str) else ""
+
+
+def _start_relay(learner: str, connection_id: str) -> None:
+    if not bus.wire().set_if_absent(
+        learner.encode(), bus.key(learner, "start"), connection_id.encode(), expire_s=bus.START_LOCK_S
+    ):
+        return
+    _launcher().launch(learner)
+    say("relay_started", level="info", learner=learner, connection_id=connection_id)
+
+
+@functools.cache
+def _launcher() -> Any:
+    from gateway.adapters.launcher import RelayLauncher  # noqa: PLC0415 - boto3
+
+    return RelayLauncher(relay_function())
+
+
+_answered_s: dict[str, float] = {}
+
+
+def _may_answer(connection_id: str) -> bool:
+    now_s = time.monotonic()
+    if now_s - _answered_s.get(connection_id, -_ANSWER_EVERY_S) < _ANSWER_EVERY_S:
+        return False
+    if len(_answered_s) >= _MOST_REMEMBERED:
+        _answered_s.clear()
+    _answered_s[connection_id] = now_s
+    return True
+
+
+def _tell(connection_id: str, error: ProtocolError) -> None:
+    """Post an error, and ``bye`` after a fatal one; a phone that is gone needs to know nothing."""
+    document = {
+        "type": "error",
+        "epoch": _NO_RELAY_EPOCH,
+        "code": error.code,
+        "message": error.message,
+        "retryable": error.retryable,
+        "fatal": error.fatal,
+        **({} if error.ref is None else {"ref": error.ref}),
+    }
+    documents = [document]
+    if error.fatal:
+        documents.append({"type": "bye", "epoch": _NO_RELAY_EPOCH, "reason": "failed"})
+    say("refused", level="info", code=error.code, connection_id=connection_id)
+    try:
+        for document in documents:
+            _post(connection_id, json.dumps(document, separators=(",", ":")))
+    except RemoteError as failure:
+        say("post_failed", level="warning", code=failure.code, connection_id=connection_id)
+
+
+def _post(connection_id: str, data: str) -> None:
+    from gateway.adapters.aws_calls import remote_errors  # noqa: PLC0415 - boto3
+
+    with remote_errors("apigatewaymanagementapi"):
+        _phones().post_to_connection(ConnectionId=connection_id, Data=data.encode())
+
+
+@functools.cache
+def _phones() -> Any:
+    from gateway.adapters.aws_calls import client  # noqa: PLC0415 - boto3
+
+    return client("apigatewaymanagementapi", connect_timeout_s=1.0, read_timeout_s=1.5, attempts=1, connections=1)
