@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 
 from infra.local.arguments import parser, up_options
-from infra.local.demo import demo
+from infra.local.demo import DemoError, demo
 from infra.local.environment import isolate
 from infra.local.learners import LearnerError, token, unlock
 from infra.local.outside import OutsideError
@@ -17,6 +17,8 @@ from infra.local.state import State, StateUnreadableError
 from infra.local.supervisor import PartFailedError
 from infra.local.up import Hurry, describe, local_cloud
 from infra.local.valkey import ValkeyMissingError
+
+_FAILURES = (PartFailedError, OutsideError, ValkeyMissingError, StateUnreadableError, LearnerError, DemoError, OSError)
 
 
 async def _up(options: Options, environment: Mapping[str, str], hurry: Hurry) -> int:
@@ -48,10 +50,10 @@ def main() -> int:
                 work = _up(up_options(given), os.environ, hurry)
                 return asyncio.run(until_signal(work, hurry=hurry, with_parent=given.with_parent))
             case "demo":
-                return asyncio.run(until_signal(demo(given.voice, os.environ, hurry), hurry=hurry))
+                return asyncio.run(until_signal(demo(given.speech, given.voice, os.environ, hurry), hurry=hurry))
             case _:
                 return _token(given)
-    except (PartFailedError, OutsideError, ValkeyMissingError, StateUnreadableError, LearnerError, OSError) as error:
+    except _FAILURES as error:
         sys.stderr.write(f"infra.local: {error}\n")
         return 1
 

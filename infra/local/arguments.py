@@ -8,6 +8,7 @@ from pathlib import Path
 from infra.local.cloud_config import ApiLimits
 from infra.local.deployment import Disorder
 from infra.local.start import Options, Ports
+from infra.local.up import SPEECH
 
 _PORTS = {
     "websocket": "phones",
@@ -83,6 +84,7 @@ def _add_token(token: argparse.ArgumentParser) -> None:
 
 
 def _add_demo(demo: argparse.ArgumentParser) -> None:
+    demo.add_argument("--speech", type=Path, default=SPEECH, metavar="FILE.wav", help="what the learner says")
     demo.add_argument("--voice", choices=("auto", "human", "plain"), default="auto", help="how Maya hears and speaks")
 
 

@@ -123,12 +123,13 @@ class Supervisor:
 
         Raises:
             PartFailedError: it ended before it was ready, or was not ready in time.
+            Exception: whatever the part's ``stdin`` or ``ready`` raised.
         """
         running = _Running(part, await self._spawn(part))
         self._running[part.name] = running
         try:
             await self._await_ready(running)
-        except PartFailedError:
+        except Exception:
             await self._stop(running)
             del self._running[part.name]
             raise

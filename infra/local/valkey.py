@@ -16,7 +16,7 @@ _POLL_S = 0.005
 # Commands of the connection itself, as redis-py sends them: greeting, its own name and version, health check.
 _CONNECTION = "+auth +hello +ping +quit +reset +select +client|setinfo +client|setname +client|id +client|no-touch"
 # What a client of a cluster asks for to find the slots.
-_CLUSTER = "+cluster|slots +cluster|shards +cluster|nodes +cluster|info +cluster|keyslot +command"
+_CLUSTER = "+cluster|slots +cluster|shards +cluster|nodes +cluster|info +cluster|keyslot +command +asking"
 
 # User -> its rules but for the password (Valkey documentation, "Access Control List"). Channels and keys of one learner
 # have one hash slot: maya:{LEARNER}:NAME.

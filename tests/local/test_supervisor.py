@@ -11,12 +11,14 @@ import sys
 import textwrap
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from infra.local.supervisor import Part, PartFailedError, Supervisor, file_appears, log_tail
 from infra.local.watchdog import marked_processes
+from tests.local.processes import gone
 
 PYTHON = [sys.executable, "-I", "-S", "-c"]
 # Writes the ready file, then tells in its log when it is asked to end.
@@ -38,7 +40,7 @@ async def supervisor(tmp_path: Path) -> AsyncIterator[Supervisor]:
         yield running
 
 
-def part(tmp_path: Path, name: str, source: str = GOOD, **settings) -> Part:
+def part(tmp_path: Path, name: str, source: str = GOOD, **settings: Any) -> Part:
     """A part that runs Python source with its ready file, the journal of endings, and its name as arguments."""
     ready = tmp_path / f"{name}.ready"
     return Part(
@@ -50,7 +52,7 @@ def part(tmp_path: Path, name: str, source: str = GOOD, **settings) -> Part:
     )
 
 
-async def test_parts_are_stopped_stage_by_stage(supervisor: Supervisor, tmp_path: Path):
+async def test_parts_are_stopped_stage_by_stage(supervisor: Supervisor, tmp_path: Path) -> None:
     """The gateway's stage ends before what it needs, whatever the order of starting."""
     for name, stage in (("redis", 2), ("gateway", 0), ("services", 1)):
         await supervisor.start(part(tmp_path, name, stop_stage=stage))
@@ -60,7 +62,9 @@ async def test_parts_are_stopped_stage_by_stage(supervisor: Supervisor, tmp_path
     assert supervisor.pids == {}
 
 
-async def test_a_part_that_dies_at_start_is_named_with_the_end_of_its_log(supervisor: Supervisor, tmp_path: Path):
+async def test_a_part_that_dies_at_start_is_named_with_the_end_of_its_log(
+    supervisor: Supervisor, tmp_path: Path
+) -> None:
     """The error names the part, how it ended, and what it said last."""
     broken = part(tmp_path, "broken", "print('first'); print('the port is taken'); raise SystemExit(3)")
     with pytest.raises(PartFailedError) as caught:
@@ -71,22 +75,23 @@ async def test_a_part_that_dies_at_start_is_named_with_the_end_of_its_log(superv
     assert supervisor.pids == {}
 
 
-async def test_a_missing_program_is_an_error_that_names_it(supervisor: Supervisor, tmp_path: Path):
+async def test_a_missing_program_is_an_error_that_names_it(supervisor: Supervisor, tmp_path: Path) -> None:
     """A command that does not exist fails as any part that dies at start."""
     missing = part(tmp_path, "valkey")
     with pytest.raises(PartFailedError, match="no-such-server"):
         await supervisor.start(Part(name="valkey", command=["no-such-server"], environment={}, ready=missing.ready))
 
 
-async def test_a_part_that_is_never_ready_is_stopped(supervisor: Supervisor, tmp_path: Path):
+async def test_a_part_that_is_never_ready_is_stopped(supervisor: Supervisor, tmp_path: Path) -> None:
     """A part that does not become ready in time is an error, and its process is ended."""
     slow = part(tmp_path, "slow", "import time; time.sleep(600)", ready_within_s=0.05)
     with pytest.raises(PartFailedError, match=r"slow was not ready within 0\.05 s"):
         await supervisor.start(slow)
+    assert supervisor._watchdog is not None
     assert list(marked_processes(f"MAYA_LOCAL_CLOUD=test-{tmp_path.name}")) == [supervisor._watchdog.pid]
 
 
-async def test_a_death_unasked_is_reported(supervisor: Supervisor, tmp_path: Path):
+async def test_a_death_unasked_is_reported(supervisor: Supervisor, tmp_path: Path) -> None:
     """A part that dies while it should run is reported with its signal."""
     await supervisor.start(part(tmp_path, "nova"))
     os.kill(supervisor.pids["nova"], signal.SIGKILL)
@@ -95,7 +100,7 @@ async def test_a_death_unasked_is_reported(supervisor: Supervisor, tmp_path: Pat
     assert "ended unasked with signal 9" in str(failure)
 
 
-async def test_a_part_with_restarts_is_started_again_that_often(tmp_path: Path):
+async def test_a_part_with_restarts_is_started_again_that_often(tmp_path: Path) -> None:
     """The first death is mended and told, the second is the cloud's."""
     told: asyncio.Queue[str] = asyncio.Queue()
     async with Supervisor(log_dir=tmp_path, mark=f"test-{tmp_path.name}", announce=told.put_nowait) as supervisor:
@@ -108,7 +113,9 @@ async def test_a_part_with_restarts_is_started_again_that_often(tmp_path: Path):
         assert (await asyncio.wait_for(supervisor.failure(), 10)).name == "valkey"
 
 
-async def test_a_part_that_ignores_the_request_is_killed_with_its_children(supervisor: Supervisor, tmp_path: Path):
+async def test_a_part_that_ignores_the_request_is_killed_with_its_children(
+    supervisor: Supervisor, tmp_path: Path
+) -> None:
     """SIGKILL follows when the grace is over, and reaches what the part has started."""
     source = """
         import os, signal, subprocess, sys
@@ -119,13 +126,14 @@ async def test_a_part_that_ignores_the_request_is_killed_with_its_children(super
         child.wait()
     """
     await supervisor.start(part(tmp_path, "deaf", textwrap.dedent(source), grace_s=0.05))
-    child = psutil.Process(int((tmp_path / "journal").read_text()))
+    child = int((tmp_path / "journal").read_text())
+    assert psutil.pid_exists(child)
     await supervisor.stop()
-    assert psutil.wait_procs([child], timeout=10)[1] == []
+    assert gone([child])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows other processes' environment")
-async def test_a_grandchild_that_left_the_session_is_found(supervisor: Supervisor, tmp_path: Path):
+async def test_a_grandchild_that_left_the_session_is_found(supervisor: Supervisor, tmp_path: Path) -> None:
     """What a part started in a session of its own is killed too when the cloud stops."""
     source = """
         import subprocess, sys
@@ -135,37 +143,62 @@ async def test_a_grandchild_that_left_the_session_is_found(supervisor: Superviso
         child.wait()
     """
     await supervisor.start(part(tmp_path, "cloud", textwrap.dedent(source)))
-    child = psutil.Process(int((tmp_path / "journal").read_text()))
+    child = int((tmp_path / "journal").read_text())
+    assert psutil.pid_exists(child)
     await supervisor.stop()
-    assert psutil.wait_procs([child], timeout=10)[1] == []
+    assert gone([child])
 
 
-async def test_stdin_reaches_the_part(supervisor: Supervisor, tmp_path: Path):
-    """What must not touch a disk is given on standard input, which then ends."""
-    source = "import sys; text = sys.stdin.read(); open(sys.argv[1], 'w').write(text); sys.exit(0)"
-    reader = part(tmp_path, "reader", source, stdin=b"password")
-
-    async def ready() -> None:
-        await file_appears(tmp_path / "reader.ready")
-
-    with pytest.raises(PartFailedError):
-        await supervisor.start(Part(**{**_fields(reader), "ready": asyncio.Event().wait}))
-    assert (tmp_path / "reader.ready").read_text() == "password"
+READER = """
+import sys, time
+text = sys.stdin.read()
+open(sys.argv[2], "w").write(text)
+open(sys.argv[1], "w").close()
+time.sleep(600)
+"""
 
 
-async def test_killing_at_once_leaves_nothing_to_wait_for(supervisor: Supervisor, tmp_path: Path):
+async def test_stdin_reaches_the_part_when_it_is_known(supervisor: Supervisor, tmp_path: Path) -> None:
+    """What must not touch a disk is given on standard input, which then ends, while the part has started already."""
+    spawned = asyncio.Event()
+
+    async def configuration() -> bytes:
+        await asyncio.wait_for(spawned.wait(), 10)
+        return b"password"
+
+    starting = asyncio.ensure_future(supervisor.start(part(tmp_path, "reader", READER, stdin=configuration)))
+    while "reader" not in supervisor.pids:  # noqa: ASYNC110  # its process id is the only sign of it
+        await asyncio.sleep(0)
+    spawned.set()
+    await asyncio.wait_for(starting, 10)
+    assert (tmp_path / "journal").read_text() == "password"
+
+
+async def test_a_configuration_that_cannot_be_made_ends_the_start(supervisor: Supervisor, tmp_path: Path) -> None:
+    """The error of what was to be written to the part is the error of its start, and the part does not stay."""
+
+    async def configuration() -> bytes:
+        raise LookupError("no address")
+
+    with pytest.raises(LookupError, match="no address"):
+        await supervisor.start(part(tmp_path, "reader", READER, stdin=configuration))
+    assert supervisor.pids == {}
+
+
+async def test_killing_at_once_leaves_nothing_to_wait_for(supervisor: Supervisor, tmp_path: Path) -> None:
     """A person who will not wait ends parts that would take their time."""
     await supervisor.start(part(tmp_path, "slow", grace_s=600))
-    process = psutil.Process(supervisor.pids["slow"])
+    process = supervisor.pids["slow"]
     supervisor.kill()
     await supervisor.stop()
-    assert psutil.wait_procs([process], timeout=10)[1] == []
+    assert gone([process])
     assert not (tmp_path / "journal").exists()
 
 
 SUPERVISE = """
 import asyncio, functools, json, os, sys
 from pathlib import Path
+from typing import Any
 from infra.local.supervisor import Part, Supervisor, file_appears
 
 DEAF = '''
@@ -195,7 +228,7 @@ asyncio.run(main(Path(sys.argv[1])))
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows other processes' environment")
 @pytest.mark.parametrize("with_watchdog", [True, False], ids=["with the watchdog", "the watchdog killed too"])
-def test_kill_9_of_the_supervisor_leaves_no_process(tmp_path: Path, with_watchdog: bool):
+def test_kill_9_of_the_supervisor_leaves_no_process(tmp_path: Path, with_watchdog: bool) -> None:
     """Parts that ignore SIGTERM, and their children in sessions of their own, end with the supervisor that was killed."""
     mark = f"test-{tmp_path.name}"
     with (
@@ -208,21 +241,19 @@ def test_kill_9_of_the_supervisor_leaves_no_process(tmp_path: Path, with_watchdo
         stack.callback(supervisor.kill)
         assert supervisor.stdout
         parts = json.loads(supervisor.stdout.readline())
-        processes = [psutil.Process(pid) for pid in marked_processes(f"MAYA_LOCAL_CLOUD={mark}")]
-        assert {process.pid for process in processes} > set(parts.values())
-        guards = [process for process in processes if "watchdog.py" in " ".join(process.cmdline())]
-        assert len(guards) == 1
+        processes = list(marked_processes(f"MAYA_LOCAL_CLOUD={mark}"))
+        assert set(processes) > set(parts.values())
+        (guard,) = (pid for pid in processes if "watchdog.py" in " ".join(psutil.Process(pid).cmdline()))
         if not with_watchdog:
-            guards[0].kill()
+            os.kill(guard, signal.SIGKILL)
             # Without a watchdog the kernel's signal is what is left; it reaches what the supervisor itself started.
-            processes = [psutil.Process(pid) for pid in parts.values()]
+            processes = list(parts.values())
         supervisor.kill()
-        alive = psutil.wait_procs(processes, timeout=20)[1]
-        assert alive == []
+        assert gone(processes)
     assert (tmp_path / "private").exists() is not with_watchdog
 
 
-def test_the_end_of_a_log_is_its_last_lines(tmp_path: Path):
+def test_the_end_of_a_log_is_its_last_lines(tmp_path: Path) -> None:
     """A long log is not read whole, and a missing one is empty."""
     log = tmp_path / "x.log"
     log.write_text("".join(f"line {number}\n" for number in range(10_000)))
@@ -233,7 +264,3 @@ def test_the_end_of_a_log_is_its_last_lines(tmp_path: Path):
 def _kill_marked(mark: str) -> None:
     for pid in marked_processes(mark):
         os.kill(pid, signal.SIGKILL)
-
-
-def _fields(of: Part) -> dict:
-    return {name: getattr(of, name) for name in Part.__slots__}

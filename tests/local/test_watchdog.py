@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from signal import SIGKILL, SIGTERM
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ def spawn() -> Iterator[Spawn]:
     """Starts processes in sessions of their own, which end with the test."""
     with contextlib.ExitStack() as stack:
 
-        def start(command: list[str], **settings) -> subprocess.Popen[str]:
+        def start(command: list[str], **settings: Any) -> subprocess.Popen[str]:
             process = stack.enter_context(subprocess.Popen(command, start_new_session=True, text=True, **settings))
             stack.callback(process.kill)
             return process
@@ -32,7 +33,7 @@ def spawn() -> Iterator[Spawn]:
         yield start
 
 
-def test_a_supervisor_that_says_end_leaves_everything_alone(tmp_path: Path, spawn: Spawn):
+def test_a_supervisor_that_says_end_leaves_everything_alone(tmp_path: Path, spawn: Spawn) -> None:
     """After `end` the watchdog touches neither process nor file."""
     file = tmp_path / "kept"
     file.touch()
@@ -42,7 +43,7 @@ def test_a_supervisor_that_says_end_leaves_everything_alone(tmp_path: Path, spaw
     assert file.exists()
 
 
-def test_end_of_file_ends_groups_and_removes_files(tmp_path: Path, spawn: Spawn):
+def test_end_of_file_ends_groups_and_removes_files(tmp_path: Path, spawn: Spawn) -> None:
     """Without `end` the groups are asked to end, and the named files and directories are removed."""
     directory = tmp_path / "private"
     (directory / "deep").mkdir(parents=True)
@@ -54,7 +55,7 @@ def test_end_of_file_ends_groups_and_removes_files(tmp_path: Path, spawn: Spawn)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_group_that_ignores_the_request_is_killed(spawn: Spawn):
+def test_a_group_that_ignores_the_request_is_killed(spawn: Spawn) -> None:
     """A process that ignores SIGTERM is killed after the grace."""
     deaf = spawn(DEAF, stdout=subprocess.PIPE)
     assert deaf.stdout
@@ -63,7 +64,7 @@ def test_a_group_that_ignores_the_request_is_killed(spawn: Spawn):
     assert deaf.wait(10) == -SIGKILL
 
 
-def test_a_forgotten_group_is_left_alone(spawn: Spawn):
+def test_a_forgotten_group_is_left_alone(spawn: Spawn) -> None:
     """A part whose end was seen is not signalled: its number may be another's by now."""
     sleeper = spawn(SLEEPER)
     watchdog.watch([f"group {sleeper.pid}\n", f"forget {sleeper.pid}\n"])
@@ -71,7 +72,7 @@ def test_a_forgotten_group_is_left_alone(spawn: Spawn):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows other processes' environment")
-def test_marked_processes_in_other_sessions_are_killed(spawn: Spawn):
+def test_marked_processes_in_other_sessions_are_killed(spawn: Spawn) -> None:
     """A grandchild that left the group is found by the mark in its environment; an unmarked one is spared."""
     marked = spawn(SLEEPER, env={"MAYA_LOCAL_CLOUD": "test-watchdog"})
     other = spawn(SLEEPER, env={"MAYA_LOCAL_CLOUD": "test-watchdog-2"})
@@ -80,7 +81,7 @@ def test_marked_processes_in_other_sessions_are_killed(spawn: Spawn):
     assert other.poll() is None
 
 
-def test_the_watchdog_survives_signals_meant_for_the_terminal(tmp_path: Path, spawn: Spawn):
+def test_the_watchdog_survives_signals_meant_for_the_terminal(tmp_path: Path, spawn: Spawn) -> None:
     """SIGTERM does not end the watchdog; the end of its input does."""
     file = tmp_path / "state.json"
     file.touch()
