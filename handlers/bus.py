@@ -8,7 +8,6 @@ import functools
 from typing import Any, Final
 
 from gateway.settings import redis_settings
-from handlers.guard import Event, HandlerFailed
 from handlers.redis_wire import RedisWire
 
 START_LOCK_S: Final = 5
@@ -25,18 +24,6 @@ def wire() -> RedisWire:
     It is made by the first call and not on import: a process that imports this and then forks must not share a socket.
     """
     return RedisWire(redis_settings())
-
-
-def learner_of(event: Event) -> str:
-    """Return the learner whom the authorizer let in.
-
-    Raises:
-        HandlerFailed: ``no_learner``: the route was called without the authorizer.
-    """
-    learner = (event["requestContext"].get("authorizer") or {}).get("learner")
-    if not learner or not isinstance(learner, str):
-        raise HandlerFailed("no_learner")
-    return learner
 
 
 def channel(learner: str) -> bytes:

@@ -5,7 +5,7 @@ replaced changes nothing.
 """
 
 from handlers import bus
-from handlers.guard import Context, Event, guarded
+from handlers.guard import Context, Event, guarded, learner_of
 
 
 @guarded
@@ -15,6 +15,6 @@ def handler(event: Event, _context: Context) -> dict[str, int]:
     Raises:
         HandlerFailed: with the code of what failed.
     """
-    learner = bus.learner_of(event)
+    learner = learner_of(event)
     bus.wire().publish(learner.encode(), bus.channel(learner), bus.gone(event["requestContext"]))
     return {"statusCode": 200}

@@ -7,9 +7,9 @@ of pydantic, botocore and Redis quote what they were given. Only the standard li
 import functools
 import json
 from collections.abc import Callable, Mapping
-from types import TracebackType
 from typing import Any, Protocol
 
+from gateway.adapters.traces import place
 from gateway.core.errors import MayaError
 
 type Event = Mapping[str, Any]
@@ -68,12 +68,13 @@ def guarded[C, A](handler: Callable[[Event, C], A]) -> Callable[[Event, C], A]:
     return guard
 
 
-def place(traceback: TracebackType | None) -> str:
-    """Return ``module:line`` of the innermost frame that a traceback passed in this project's code."""
-    found = ""
-    while traceback is not None:
-        module = str(traceback.tb_frame.f_globals.get("__name__", ""))
-        if module.startswith(("gateway.", "handlers.")):
-            found = f"{module}:{traceback.tb_lineno}"
-        traceback = traceback.tb_next
-    return found
+def learner_of(event: Event) -> str:
+    """Return the learner whom the authorizer let in.
+
+    Raises:
+        HandlerFailed: ``no_learner``: the route was called without the authorizer.
+    """
+    learner = (event["requestContext"].get("authorizer") or {}).get("learner")
+    if not learner or not isinstance(learner, str):
+        raise HandlerFailed("no_learner")
+    return learner

@@ -6,7 +6,7 @@ numbers, and it sends again what was not acknowledged.
 """
 
 from handlers import bus
-from handlers.guard import Context, Event, guarded
+from handlers.guard import Context, Event, guarded, learner_of
 
 
 @guarded
@@ -17,7 +17,7 @@ def handler(event: Event, _context: Context) -> dict[str, int]:
         HandlerFailed: with the code of what failed; API Gateway then sends a frame without ``type``, which apps ignore.
     """
     context = event["requestContext"]
-    learner = bus.learner_of(event)
+    learner = learner_of(event)
     tag = learner.encode()
     body = event.get("body") or ""
     lease = bus.wire().publish_and_get(tag, bus.channel(learner), bus.message(context, body), bus.key(learner, "lease"))

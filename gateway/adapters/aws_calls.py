@@ -4,8 +4,10 @@ Where a service is found is the SDK's own matter (``AWS_REGION``, ``AWS_ENDPOINT
 those of `gateway.core.errors` by status and code; their texts are dropped, since botocore quotes requests in some of them.
 """
 
+import functools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from threading import Lock
 from typing import Any, Final
 
 import boto3
@@ -37,6 +39,8 @@ _THROTTLING: Final = frozenset(
     }
 )
 
+_MAKING: Final = Lock()
+
 
 def client(
     service: str, *, connect_timeout_s: float, read_timeout_s: float, attempts: int, connections: int = 10
@@ -57,7 +61,14 @@ def client(
         max_pool_connections=connections,
         tcp_keepalive=True,
     )
-    return boto3.client(service, config=config)  # type: ignore[call-overload] # one overload for each service's name
+    # Clients are for all threads, but making one is not (boto3 guide, "Multithreading").
+    with _MAKING:
+        return _session().client(service, config=config)  # type: ignore[call-overload] # an overload for each service
+
+
+@functools.cache
+def _session() -> boto3.session.Session:
+    return boto3.session.Session()
 
 
 @contextmanager
