@@ -86,6 +86,11 @@ class Delivery:
         return self._stage is _Stage.SENT
 
     @property
+    def audio_open(self) -> bool:
+        """Whether an AUDIO block is open: blocks follow one another, so no text may come now."""
+        return self._stage is _Stage.AUDIO
+
+    @property
     def begun(self) -> bool:
         """Whether anything of it has left."""
         return self._index > 0 or self._stage is not _Stage.TEXT
@@ -117,7 +122,7 @@ class Delivery:
         dues = [
             sentence.final_due_ms
             for sentence in self._sentences
-            if sentence.final_due_ms is not None and not sentence.final_done
+            if sentence.final_due_ms is not None and not sentence.final_done and not self.audio_open
         ]
         waits_for_voice = self._stage is _Stage.VOICE and self._sentences[self._index].pcm is None
         if self._stage is not _Stage.SENT and not waits_for_voice:
@@ -140,9 +145,10 @@ class Delivery:
                 actions.append(self._piece(sentence, behaviour))
             else:
                 actions += self._close_audio(sentence, now_ms, behaviour)
-        for sentence in self._sentences:
-            if sentence.final_due_ms is not None and not sentence.final_done and sentence.final_due_ms <= now_ms:
-                actions += self._final(sentence, sentence.text, behaviour)
+        if not self.audio_open:
+            for sentence in self._sentences:
+                if sentence.final_due_ms is not None and not sentence.final_done and sentence.final_due_ms <= now_ms:
+                    actions += self._final(sentence, sentence.text, behaviour)
         return actions
 
     def flush_finals(self, behaviour: Behaviour) -> list[Action]:

@@ -159,7 +159,8 @@ class SessionEngine:
         if self._over or self._check_limits(now_ms):
             return
         if self._listener is not None:
-            self._actions += self._listener.publish(now_ms, self.behaviour, self._outputs)
+            texts = self._texts_allowed
+            self._actions += self._listener.publish(now_ms, self.behaviour, self._outputs, texts=texts)
         self._answer_if_due(now_ms)
         if self._delivery is not None:
             self._actions += self._delivery.tick(now_ms, self.behaviour)
@@ -178,16 +179,20 @@ class SessionEngine:
         """Return when `tick` is to be called at the latest; None when the session is over."""
         if self._over:
             return None
-        dues = [self._opened_ms + self._limits.lifetime_ms, self._idle_at_ms()]
-        for part in (self._listener, self._delivery):
-            timer_ms = None if part is None else part.next_timer_ms()
-            if timer_ms is not None:
-                dues.append(timer_ms)
+        dues: list[float | None] = [self._opened_ms + self._limits.lifetime_ms, self._idle_at_ms()]
+        if self._listener is not None:
+            dues.append(self._listener.next_timer_ms(texts=self._texts_allowed))
         if self._due is not None and self._floor is Floor.SETTLING and self._ready_to_answer():
             dues.append(self._due.think_ms)
-        if self._delivery is not None and self._floor is Floor.SPEAKING and self._delivery.sent:
-            dues.append(self._delivery.played_at_ms)
-        return min(dues)
+        if self._delivery is not None:
+            dues.append(self._delivery.next_timer_ms())
+            if self._floor is Floor.SPEAKING and self._delivery.sent:
+                dues.append(self._delivery.played_at_ms)
+        return min(due for due in dues if due is not None)
+
+    @property
+    def _texts_allowed(self) -> bool:
+        return self._delivery is None or not self._delivery.audio_open
 
     # Before the conversation.
 

@@ -89,23 +89,24 @@ class Listener:
             if utterance.number == number:
                 utterance.words = words
 
-    def next_timer_ms(self) -> float | None:
+    def next_timer_ms(self, *, texts: bool) -> float | None:
         """Return when `publish` has something to tell; None when it waits for words or has nothing."""
         if not self._utterances:
             return None
         utterance = self._utterances[0]
         if not utterance.end_sent:
             return utterance.end_due_ms
-        return None if utterance.words is None else utterance.final_due_ms
+        return utterance.final_due_ms if texts and utterance.words is not None else None
 
-    def publish(self, now_ms: float, behaviour: Behaviour, outputs: OutputBuilder) -> list[Action]:
-        """Return what is due about utterances, in the order in which they were spoken."""
+    def publish(self, now_ms: float, behaviour: Behaviour, outputs: OutputBuilder, *, texts: bool) -> list[Action]:
+        """Return what is due about utterances, in the order in which they were spoken; with `texts` also their words."""
         actions: list[Action] = []
         while self._utterances:
             utterance = self._utterances[0]
             if utterance.end_due_ms <= now_ms:
                 actions += self._speech_end(utterance, behaviour, outputs)
-            if not utterance.end_sent or utterance.words is None or utterance.final_due_ms > now_ms:
+            ready = texts and utterance.end_sent and utterance.final_due_ms <= now_ms
+            if not ready or utterance.words is None:
                 break
             self._utterances.popleft()
             utterance.final_sent = True
