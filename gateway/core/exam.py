@@ -225,7 +225,7 @@ def build_plan(name: str, choice: int = 0) -> ExamPlan:
         case "demo":
             parts = (_interview(interview[:1], 60), _talk(theme, 1, 3, 12, 60), _discussion(theme, 1, 60))
         case "tiny":
-            parts = (_interview(interview[:1], 20), _talk(theme, 1, 0.5, 8, 20), _discussion(theme, 1, 20))
+            parts = (_interview(interview[:1], 60), _talk(theme, 1, 0.5, 10, 60), _discussion(theme, 1, 60))
         case _:
             raise ValueError(f"there is no exam plan {name!r}; there are full, demo and tiny")
     return ExamPlan(name, parts)

@@ -127,10 +127,11 @@ class Outbox[T]:
 
         Nothing is due before the oldest item is: as long as it is young, the other end may simply not have answered yet.
         """
-        latest_ms = now_ms - self._resend_after_ms
-        if not self._held or self._held[0].sent_ms > latest_ms:
+        # Added, not subtracted, as in `next_due_ms`: at that very moment both must agree.
+        wait_ms = self._resend_after_ms
+        if not self._held or self._held[0].sent_ms + wait_ms > now_ms:
             return []
-        due = ((self._base + i, held.item) for i, held in enumerate(self._held) if held.sent_ms <= latest_ms)
+        due = ((self._base + i, held.item) for i, held in enumerate(self._held) if held.sent_ms + wait_ms <= now_ms)
         return list(islice(due, limit))
 
     def resume(self, last_received: int) -> list[tuple[int, T]]:

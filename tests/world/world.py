@@ -169,7 +169,7 @@ class World:
         self._phone_timer.arm()
 
     def _phone_next_ms(self) -> float | None:
-        moments = (self.phone.next_timer_ms(), self.phone.next_message_ms(self.clock.now_ms))
+        moments = (self.phone.next_timer_ms(), self.phone.next_message_ms())
         return min((moment for moment in moments if moment is not None), default=None)
 
     def _do_for_phone(self, action: Any) -> None:
@@ -278,6 +278,7 @@ class World:
     def check_played(self) -> None:
         """The phone played exactly what Maya said, in order, less what was cut (I3)."""
         assert self.phone.speaker.recording is not None
+        self.phone.speaker.advance(self.clock.now_ms + 60_000.0)
         said = self.nova.turns()
         position = 0
         for turn, pcm in self.phone.speaker.recording.items():

@@ -96,8 +96,10 @@ class Dialogue:
         if state == self._status and not fields:
             return
         self._status = state
-        tell = self._downlink.tell_now if at_once else self._downlink.tell
-        tell(Status, state=state, **fields)
+        if at_once:
+            self._downlink.tell_now(Status, supersede=True, state=state, **fields)
+        else:
+            self._downlink.tell(Status, state=state, **fields)
 
     def repeat_status(self) -> None:
         """Tell the phone again: it has forgotten."""
@@ -162,11 +164,8 @@ class Dialogue:
 
     def _final_text(self, text: str) -> None:
         """Final text comes late: it belongs to the oldest turn that lacks it."""
-        waiting = [*self._unsettled, *([self._open] if self._open else [])]
-        for turn in waiting:
-            if len(turn.final_text.split()) < len(turn.planned_text.split()):
-                turn.add_final(text)
-                return
+        turns = [*self._unsettled, *([self._open] if self._open else [])]
+        any(turn.add_final(text) for turn in turns)
 
     def _on_audio(self, event: AudioOutput, _now_ms: float) -> None:
         if self._deaf_to_model:
@@ -275,5 +274,8 @@ class Dialogue:
     def _caption(self, turn: int, who: str, text: str, *, final: bool) -> None:
         if not text.strip():
             return
-        tell = self._downlink.tell if who == "maya" and not final else self._downlink.tell_now
-        tell(Caption, turn=turn, who=who, text=text[:MAX_TEXT_CHARS], final=final)
+        caption = {"turn": turn, "who": who, "text": text[:MAX_TEXT_CHARS], "final": final}
+        if who == "maya" and not final:
+            self._downlink.tell(Caption, part_of=turn, **caption)
+        else:
+            self._downlink.tell_now(Caption, **caption)

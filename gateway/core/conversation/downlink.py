@@ -146,12 +146,14 @@ class Downlink:
             oldest = next(item.turn for item in self._ordered if isinstance(item, _Sound))
             self._drop_unsent(oldest)
 
-    def tell(self, kind: type[NumberedDown], *, turn: int | None = None, **fields: Any) -> None:
-        """Queue a numbered message behind the speech that waits."""
-        self._ordered.append(_Notice(kind, fields, turn))
+    def tell(self, kind: type[NumberedDown], *, part_of: int | None = None, **fields: Any) -> None:
+        """Queue a numbered message behind the speech that waits; barge-in drops it with the turn it is part of."""
+        self._ordered.append(_Notice(kind, fields, part_of))
 
-    def tell_now(self, kind: type[NumberedDown], **fields: Any) -> None:
-        """Queue a numbered message before the speech that waits."""
+    def tell_now(self, kind: type[NumberedDown], *, supersede: bool = False, **fields: Any) -> None:
+        """Queue a numbered message before the speech that waits; `supersede` drops waiting ones of its kind."""
+        if supersede:
+            self._ordered = deque(item for item in self._ordered if isinstance(item, _Sound) or item.kind is not kind)
         self._urgent.append(_Notice(kind, fields))
 
     def mention(self, message: DownMessage) -> None:

@@ -21,8 +21,11 @@ class Utterance:
 
 @dataclass(slots=True)
 class _Sentence:
+    """A sentence as planned, and as it was said once that is known."""
+
     text: str
     sound_ms: float = 0.0
+    final: str | None = None
 
 
 @dataclass(slots=True)
@@ -40,7 +43,6 @@ class MayaTurn:
     turn: int
     part: int
     sentences: list[_Sentence] = field(default_factory=list)
-    final_text: str = ""
     complete: bool = False
     interrupted: bool = False
     heard_ms: float | None = None
@@ -55,9 +57,17 @@ class MayaTurn:
             self.sentences.append(_Sentence(""))
         self.sentences[-1].sound_ms += sound_ms
 
-    def add_final(self, text: str) -> None:
-        """A sentence that Maya has said."""
-        self.final_text = _join([self.final_text, text])
+    def add_final(self, text: str) -> bool:
+        """A sentence that Maya has said, in no certain order; return whether it belongs to this turn."""
+        lacking = [sentence for sentence in self.sentences if sentence.final is None]
+        for sentence in lacking:
+            if sentence.text.strip() == text.strip():
+                sentence.final = text
+                return True
+        if not lacking or text.strip() in (self.planned_text, *(sentence.final for sentence in self.sentences)):
+            return False
+        lacking[0].final = text
+        return True
 
     @property
     def sound_ms(self) -> float:
@@ -73,12 +83,11 @@ class MayaTurn:
     def text(self) -> str:
         """What was said, and of a turn that the learner spoke over what was heard.
 
-        Final text comes late, in pieces or not at all (facts A4); until it is whole, Maya said what she meant to say.
+        Final text comes late, in pieces, twice or not at all (facts A4); where it lacks, Maya said what she meant to.
         """
         if self.interrupted:
             return self._heard_text()
-        planned = self.planned_text
-        return self.final_text if len(self.final_text.split()) >= len(planned.split()) else planned
+        return _join([sentence.text if sentence.final is None else sentence.final for sentence in self.sentences])
 
     def _heard_text(self) -> str:
         """Cut the sentences where the sound stopped, at a word, in proportion to each sentence's sound."""
