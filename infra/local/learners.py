@@ -1,5 +1,6 @@
 """Learners of a running local cloud: their tokens and the modules they have unlocked."""
 
+import contextlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,13 +23,17 @@ def unlock(state: State, learner: str, modules: Sequence[str]) -> None:
         botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError: DynamoDB does not answer, or refuses.
     """
     dynamodb = aws.client("dynamodb", state.dynamodb_url, state.region)
-    change = {}
+    key = {"user_id": {"S": learner}}
     if modules:
-        change = {
-            "UpdateExpression": "ADD unlocked_modules :modules",
-            "ExpressionAttributeValues": {":modules": {"SS": sorted(set(modules))}},
-        }
-    dynamodb.update_item(TableName=state.users_table, Key={"user_id": {"S": learner}}, **change)
+        dynamodb.update_item(
+            TableName=state.users_table,
+            Key=key,
+            UpdateExpression="ADD unlocked_modules :modules",
+            ExpressionAttributeValues={":modules": {"SS": sorted(set(modules))}},
+        )
+        return
+    with contextlib.suppress(dynamodb.exceptions.ConditionalCheckFailedException):
+        dynamodb.put_item(TableName=state.users_table, Item=key, ConditionExpression="attribute_not_exists(user_id)")
 
 
 def token(state: State, learner: str, *, expires_s: float = 3600.0) -> str:

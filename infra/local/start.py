@@ -165,15 +165,17 @@ class Start:
         return _Backing(services.result(), bedrock.result(), redis.result(), issuer.result())
 
     async def _aws(self) -> _Aws:
-        theirs, ours = self.outside, {}
-        if not (theirs.dynamodb_url and theirs.sqs_url):
-            ours = await self._start_aws()
+        theirs = self.outside
+        queue = aws.FinishQueue("", "")
         if theirs.dynamodb_url:
             await asyncio.to_thread(outside.use_tables, theirs.dynamodb_url, self._names)
         if theirs.sqs_url:
             named = self._local.get("MAYA_FINISH_QUEUE_URL", "")
             queue = await asyncio.to_thread(outside.use_queue, theirs.sqs_url, self._names, named)
-        else:
+        if theirs.dynamodb_url and theirs.sqs_url:
+            return _Aws(theirs.dynamodb_url, theirs.sqs_url, queue)
+        ours = await self._start_aws()
+        if not theirs.sqs_url:
             queue = aws.FinishQueue(ours["finish_queue_url"], ours["finish_queue_arn"])
         return _Aws(theirs.dynamodb_url or ours["url"], theirs.sqs_url or ours["url"], queue)
 
@@ -236,6 +238,7 @@ class Start:
             *("--key", str(files.key)),
             *("--voice", voice),
             *("--timing", options.timing),
+            *("--seed", str(options.disorder.seed)),
             *(("--record",) if options.record else ()),
             *(word for setting in options.nova for word in ("--set", setting)),
         ]

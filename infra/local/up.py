@@ -1,6 +1,8 @@
 """The local cloud put together: starts every part that is not somebody else's and says where each is."""
 
 import contextlib
+import errno
+import os
 import shutil
 import sys
 import tempfile
@@ -62,6 +64,8 @@ async def local_cloud(options: Options, environment: Mapping[str, str], hurry: H
         outside.OutsideError: a part that is somebody else's cannot be used.
         OSError: the state file cannot be written, or ``AWS_CA_BUNDLE`` not read.
     """
+    if options.state is not None and not options.state.absolute().parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(options.state.absolute().parent))
     private = Path(tempfile.mkdtemp(prefix="maya-local-"))
     state_file = (options.state or private / "state.json").absolute()
     cloud: LocalCloud | None = None
