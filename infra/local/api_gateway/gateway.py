@@ -158,7 +158,8 @@ class WebSocketApi:
                 if isinstance(message, bytes):
                     await websocket.close(1003)
                     break
-                await self._integrations.place()
+                if not await self._integrations.place(websocket.wait_closed):
+                    break
                 self._accept(session, message)
         except websockets.ConnectionClosed:
             pass

@@ -51,10 +51,10 @@ class Handshake:
 
     async def process(self, websocket: ServerConnection, request: Request) -> Response | Session:
         """Answer an upgrade request with a refusal, or admit it as a new session."""
-        subprotocols = request.headers.get_all(_SUBPROTOCOL)
         raw_headers = list(request.headers.raw_items())
         # The functions judge what is offered; the WebSocket library must not, for AWS does not.
-        del request.headers[_SUBPROTOCOL]
+        if _SUBPROTOCOL in request.headers:
+            del request.headers[_SUBPROTOCOL]
         probe = ServerProtocol().accept(request)
         if probe.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
             return probe
@@ -74,7 +74,6 @@ class Handshake:
             if exc.why:
                 _LOG.warning("upgrade refused with %d: %s", exc.status, exc.why)
             return refusal(exc, connection_id, request_id)
-        _LOG.debug("%s opened, %d subprotocols offered", connection_id, len(subprotocols))
         return session
 
     def _check(self, request: Request) -> None:

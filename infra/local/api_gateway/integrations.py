@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
 
 from infra.local.lambda_service.results import InvocationResult, LambdaError
 
@@ -39,9 +39,24 @@ class Integrations:
         self._timeout_s = timeout_s
         self._places = asyncio.Semaphore(most)
 
-    async def place(self) -> None:
-        """Wait until one more call for a message may be made; ``start`` gives the place back at its end."""
-        await self._places.acquire()
+    async def place(self, ended: Callable[[], Coroutine[Any, Any, None]]) -> bool:
+        """Wait until one more call for a message may be made; ``start`` gives the place back at its end.
+
+        Args:
+            ended: Returns when nobody wants the place any more.
+
+        Returns:
+            Whether there is a place.
+        """
+        if not self._places.locked():
+            return await self._places.acquire()
+        acquiring, ending = asyncio.ensure_future(self._places.acquire()), asyncio.ensure_future(ended())
+        try:
+            await asyncio.wait((acquiring, ending), return_when=asyncio.FIRST_COMPLETED)
+            return acquiring.done()
+        finally:
+            acquiring.cancel()
+            ending.cancel()
 
     def free_place(self) -> None:
         """Give back a place without a call."""

@@ -124,7 +124,7 @@ def to_json(value: object) -> bytes:
     Raises:
         TypeError, ValueError: The value has no JSON form.
     """
-    return json.dumps(value, default=_decimal_as_float).encode()
+    return json.dumps(value, default=_decimal_as_float, ensure_ascii=False).encode()
 
 
 def _decimal_as_float(value: object) -> float:

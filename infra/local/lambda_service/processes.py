@@ -13,6 +13,8 @@ from typing import Any
 from infra.local.lambda_service.service import LambdaService
 from infra.local.lambda_service.source import EndedTotals
 
+_PS = "/bin/ps"
+
 
 @dataclass(frozen=True, slots=True)
 class ProcessNote:
@@ -117,8 +119,11 @@ def _linux_usage(pid: int) -> Usage:
 
 
 def _ps_usage(pid: int) -> Usage:
-    command = ["/bin/ps", "-o", "time=,rss=", "-p", str(pid)]
-    fields = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
+    command = [_PS, "-o", "time=,rss=", "-p", str(pid)]
+    try:
+        fields = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
+    except OSError:
+        return Usage()
     return Usage(_clock_seconds(fields[0]), int(fields[1]) * 1024) if len(fields) == 2 else Usage()
 
 

@@ -143,6 +143,8 @@ class Template:
     def _end(self) -> NoReturn:
         for pid in self._numbers:
             os.kill(pid, signal.SIGKILL)
+        for pid in self._numbers:
+            os.waitpid(pid, 0)
         os._exit(0)
 
     def _tell(self, message: Mapping[str, Any]) -> None:
