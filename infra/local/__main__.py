@@ -18,6 +18,8 @@ from infra.local.supervisor import PartFailedError
 from infra.local.up import Hurry, describe, local_cloud
 from infra.local.valkey import ValkeyMissingError
 
+# What a shell makes of a program that Ctrl-C ended.
+_INTERRUPTED = 130
 _FAILURES = (PartFailedError, OutsideError, ValkeyMissingError, StateUnreadableError, LearnerError, DemoError, OSError)
 
 
@@ -50,7 +52,8 @@ def main() -> int:
                 work = _up(up_options(given), os.environ, hurry)
                 return asyncio.run(until_signal(work, hurry=hurry, with_parent=given.with_parent))
             case "demo":
-                return asyncio.run(until_signal(demo(given.speech, given.voice, os.environ, hurry), hurry=hurry))
+                work = demo(given.speech.absolute(), given.voice, os.environ, hurry)
+                return asyncio.run(until_signal(work, hurry=hurry, stopped=_INTERRUPTED))
             case _:
                 return _token(given)
     except _FAILURES as error:

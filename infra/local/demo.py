@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from infra.local.environment import isolate
 from infra.local.learners import token, unlock
 from infra.local.start import Options
 from infra.local.state import State
+from infra.local.supervisor import MARK_NAME, Supervisor
+from infra.local.tether import tethered
 from infra.local.up import SPEECH, Hurry, local_cloud, relative
 
 LEARNER = "demo-learner"
@@ -35,7 +37,7 @@ async def demo(speech: Path, voice: str, environment: Mapping[str, str], hurry: 
     """Hold the conversation and show where its assessment was saved.
 
     Args:
-        speech: recorded human speech, what the learner says.
+        speech: recorded human speech, what the learner says; an absolute path.
         voice: how Maya hears and speaks: ``human``, ``plain`` or ``auto``.
         environment: where parts that are somebody else's are looked up.
         hurry: how a second Ctrl-C ends what is being stopped.
@@ -53,8 +55,8 @@ async def demo(speech: Path, voice: str, environment: Mapping[str, str], hurry: 
         state = cloud.state
         if "aws" in state.pids:
             isolate(os.environ)
-        pass_for_maya = await asyncio.to_thread(_enrol, state)
-        await _talk(state, speech, environment, pass_for_maya)
+        variables = {**environment, "MAYA_TOKEN": await asyncio.to_thread(_enrol, state), MARK_NAME: state.mark}
+        await _unless_fails(cloud.supervisor, _talk(state, speech, variables))
         for line in await asyncio.to_thread(_account, state):
             _say(line)
     _say("The cloud is stopped; it has left nothing behind.")
@@ -82,15 +84,37 @@ def _enrol(state: State) -> str:
     return token(state, LEARNER)
 
 
-async def _talk(state: State, speech: Path, environment: Mapping[str, str], pass_for_maya: str) -> None:
-    """Run the phone simulator in this terminal until the conversation is over."""
-    # The token goes by the environment, which other users of this machine cannot see.
-    process = await asyncio.create_subprocess_exec(
+async def _unless_fails(supervisor: Supervisor, work: Coroutine[Any, Any, None]) -> None:
+    """Do the work, but give it up when a part of the cloud dies.
+
+    Raises:
+        PartFailedError: a part died.
+    """
+    working, failing = asyncio.ensure_future(work), asyncio.ensure_future(supervisor.failure())
+    try:
+        await asyncio.wait({working, failing}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise failing.result()
+        working.result()
+    finally:
+        working.cancel()
+        failing.cancel()
+        await asyncio.gather(working, failing, return_exceptions=True)
+
+
+async def _talk(state: State, speech: Path, environment: Mapping[str, str]) -> None:
+    """Run the phone simulator in this terminal until the conversation is over.
+
+    The token is in ``environment``, which other users of this machine cannot see.
+
+    Raises:
+        DemoError: the conversation failed, or took too long.
+    """
+    command = [
         *(sys.executable, "-m", "client_sim", "talk"),
         *("--url", state.websocket_url, "--speech", str(speech), "--module", MODULE),
-        env={**environment, "MAYA_TOKEN": pass_for_maya},
-        cwd=ROOT,
-    )
+    ]
+    process = await asyncio.create_subprocess_exec(*tethered(command), env=environment, cwd=ROOT)
     try:
         code = await asyncio.wait_for(process.wait(), _LONGEST_S)
     except TimeoutError:

@@ -9,16 +9,19 @@ from typing import Any
 _PARENT_POLL_S = 0.25
 
 
-async def until_signal(work: Coroutine[Any, Any, int], *, hurry: Callable[[], None], with_parent: bool = False) -> int:
+async def until_signal(
+    work: Coroutine[Any, Any, int], *, hurry: Callable[[], None], stopped: int = 0, with_parent: bool = False
+) -> int:
     """Run ``work`` until it ends or a signal asks to stop, in which case it is cancelled and may tidy up.
 
     Args:
         work: what to do; its result is returned.
         hurry: called at each further signal, by a person who will not wait for the tidying.
+        stopped: the exit code when it was asked to stop and did.
         with_parent: whether the parent's death is such a signal too.
 
     Returns:
-        The exit code: that of ``work``, or 0 when it was asked to stop and did.
+        The exit code: that of ``work``, or ``stopped``.
     """
     task = asyncio.ensure_future(work)
     loop = asyncio.get_running_loop()
@@ -42,7 +45,7 @@ async def until_signal(work: Coroutine[Any, Any, int], *, hurry: Callable[[], No
         return await task
     except asyncio.CancelledError:
         if asked:
-            return 0
+            return stopped
         raise
     finally:
         if watch is not None:

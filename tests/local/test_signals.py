@@ -25,7 +25,7 @@ async def test_work_that_ends_by_itself_gives_its_result() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 async def test_a_signal_lets_the_work_tidy_up(number: signal.Signals) -> None:
-    """The first signal cancels the work, which may still await; the exit code is 0, and the handlers are gone."""
+    """The first signal cancels the work, which may still await; the exit code is the one wanted, and the handlers are gone."""
     tidied = []
 
     async def work() -> int:
@@ -37,7 +37,7 @@ async def test_a_signal_lets_the_work_tidy_up(number: signal.Signals) -> None:
             tidied.append(number)
         return 1
 
-    assert await until_signal(work(), hurry=never) == 0
+    assert await until_signal(work(), hurry=never, stopped=130) == 130
     assert tidied == [number]
     assert asyncio.get_running_loop().remove_signal_handler(number) is False
 
