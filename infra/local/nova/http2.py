@@ -117,6 +117,8 @@ class Http2Connection(asyncio.Protocol):
         self._write_paused = False
         self._silent = False
         self._loop = asyncio.get_running_loop()
+        self.lost = asyncio.Event()
+        """Set once the connection is gone."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Send the server's settings."""
@@ -150,6 +152,7 @@ class Http2Connection(asyncio.Protocol):
         self._silent = True
         self._transport = None
         self._forget_all("connection_lost")
+        self.lost.set()
 
     def pause_writing(self) -> None:
         """Leave everything queued until the socket takes more."""
@@ -190,11 +193,15 @@ class Http2Connection(asyncio.Protocol):
         self._write()
 
     def abort(self) -> None:
-        """Drop the connection so that the client sees a TCP reset."""
+        """Send what is queued, then drop the connection so that the client sees a TCP reset."""
+        self._flush()
+        self.drop()
+
+    def drop(self) -> None:
+        """Drop the connection at once."""
         transport = self._transport
         if transport is None:
             return
-        self._flush()
         self._silent = True
         raw = transport.get_extra_info("socket")
         if raw is not None:

@@ -28,6 +28,7 @@ _STREAM_PATH = re.compile(r"/model/([^/]+)/invoke-with-bidirectional-stream")
 _HANDSHAKE_TIMEOUT_S = 10.0
 _BACKLOG = 512
 _ACCEPT_RETRY_S = 0.05
+_CLOSE_GRACE_S = 0.2
 
 
 def tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
@@ -83,6 +84,7 @@ class Server:
         self._listener: socket.socket | None = None
         self._accepting: asyncio.Task[None] | None = None
         self._handshakes: set[asyncio.Task[None]] = set()
+        self._fresh: set[socket.socket] = set()
         self._connections: WeakSet[Http2Connection] = WeakSet()
 
     async def start(self, host: str, port: int) -> int:
@@ -104,11 +106,20 @@ class Server:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for raw in self._fresh:
+            raw.close()
         if self._listener is not None:
             self._listener.close()
-        for connection in list(self._connections):
+        connections = list(self._connections)
+        for connection in connections:
             connection.close()
-        await self._http1.shutdown(1.0)
+        await self._http1.shutdown(_CLOSE_GRACE_S)
+        gone = asyncio.gather(*(connection.lost.wait() for connection in connections))
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(gone), _CLOSE_GRACE_S)
+        for connection in connections:
+            connection.drop()
+        await gone
 
     def protocol_for(self, alpn: str | None) -> asyncio.Protocol:
         """Return the protocol that serves a new connection."""
@@ -131,11 +142,13 @@ class Server:
                 raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 raw.close()
                 continue
+            self._fresh.add(raw)
             task = loop.create_task(self._shake_hands(raw))
             self._handshakes.add(task)
             task.add_done_callback(self._handshakes.discard)
 
     async def _shake_hands(self, raw: socket.socket) -> None:
+        self._fresh.discard(raw)
         with contextlib.suppress(OSError, TimeoutError):
             await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: _Front(self), raw, ssl=self._tls, ssl_handshake_timeout=_HANDSHAKE_TIMEOUT_S
