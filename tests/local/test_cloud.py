@@ -158,9 +158,10 @@ async def test_sigterm_ends_everything(start_cloud: StartCloud, tmp_path: Path) 
     assert "gone 1001" in logged
 
 
-async def test_kill_9_leaves_no_process(start_cloud: StartCloud) -> None:
+@pytest.mark.parametrize("arguments", [(), ("--no-fork",)])
+async def test_kill_9_leaves_no_process(start_cloud: StartCloud, arguments: tuple[str, ...]) -> None:
     """Functions' processes die with the program, a busy one too."""
-    cloud = await start_cloud()
+    cloud = await start_cloud(*arguments)
     async with cloud.connect() as client:
         await client.send('{"action": "relay"}')
         relay_pid = int(await client.recv())

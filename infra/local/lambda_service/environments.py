@@ -284,7 +284,9 @@ class TemplateProcess:
             peak_bytes = message["max_rss_kb"] * (1 if sys.platform == "darwin" else 1024)
             self._on_ended(message["ended"], Ended(message["code"], message["cpu_s"], peak_bytes))
         elif message.get("fault") is not None:
-            _fail(self._ready, StartError("import failed", document=json.dumps(message["fault"]).encode()))
+            fault = message["fault"]
+            text = f"{fault['errorType']}: {fault['errorMessage']}"
+            _fail(self._ready, StartError(text, document=json.dumps(fault).encode()))
         elif not self._ready.done():
             self._ready.set_result(message["threads"])
 

@@ -213,6 +213,14 @@ async def test_a_handler_that_does_not_load(
         assert answer["errorType"] == error_type
 
 
+async def test_a_failed_import_is_told_at_the_start(
+    start_service: StartService, function: MakeFunction, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The service's own log says at once which handler does not load, and why."""
+    await start_service(function("broken", handler="broken_import.handler"))
+    assert "broken: the handler could not be loaded: Runtime.ImportModuleError: Unable to import" in caplog.text
+
+
 async def test_an_import_that_starts_threads_is_not_forked(
     start_service: StartService, function: MakeFunction, caplog: pytest.LogCaptureFixture
 ) -> None:
