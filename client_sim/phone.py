@@ -176,7 +176,7 @@ class Phone:
 
     def _handle_connection(self, event: Begin | Opened | Refused | Closed, now_ms: float) -> None:
         if isinstance(event, Begin):
-            if self._step(Step.BEGIN):
+            if self._step(Step.BEGIN) and not (self._stopped and self._step(Step.GIVE_UP)):
                 self._give_up_at_ms = now_ms + self._settings.start_within_ms
                 self._connect()
         elif event.connection != self._connection:

@@ -110,6 +110,7 @@ class Shell:
         self._timer_ms = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
         self._closings: set[asyncio.Task[None]] = set()
+        self._left = False
         self._over: asyncio.Future[Over] = asyncio.get_running_loop().create_future()
         self.slips = Slips()
 
@@ -122,7 +123,9 @@ class Shell:
             await self._clean_up()
 
     def tell(self, event: Event) -> None:
-        """Tell the phone what happened, and do what it says."""
+        """Tell the phone what happened, and do what it says; nothing any more once `run` is over."""
+        if self._left:
+            return
         now_ms = self._clock.now_ms()
         self._phone.handle(event, now_ms)
         self._settle(now_ms)
@@ -137,7 +140,7 @@ class Shell:
     def _act(self, action: Action) -> None:
         match action:
             case Connect(connection):
-                self._spawn(self._hold(connection))
+                self._spawn(self._hold, connection)
             case Close(connection):
                 self._close(connection)
             case RefreshToken():
@@ -148,10 +151,10 @@ class Shell:
             case _:
                 pass
 
-    def _spawn(self, coroutine: Awaitable[None]) -> asyncio.Task[None]:
+    def _spawn[*Given](self, work: Callable[[*Given], Awaitable[None]], *given: *Given) -> asyncio.Task[None]:
         async def guarded() -> None:
             try:
-                await coroutine
+                await work(*given)
             except Exception as error:  # noqa: BLE001 - whatever it is, it ends the conversation and reaches its caller
                 if not self._over.done():
                     self._over.set_exception(error)
@@ -196,7 +199,8 @@ class Shell:
 
     def _ring(self) -> None:
         self._timer = None
-        now_ms = self._clock.now_ms()
+        # The event loop may ring a hair early, and what is due at the planned moment is due now.
+        now_ms = max(self._clock.now_ms(), self._timer_ms)
         try:
             self._capture(now_ms)
             self._phone.handle(Tick(), now_ms)
@@ -227,7 +231,7 @@ class Shell:
             self.tell(Refused(number, refused.status, refused.reason))
             return
         self._open = (number, connection)
-        writer = self._spawn(self._write(number, connection))
+        writer = self._spawn(self._write, number, connection)
         code = 1006
         try:
             self.tell(Opened(number))
@@ -266,6 +270,7 @@ class Shell:
                 return  # the reader notices it too
 
     async def _clean_up(self) -> None:
+        self._left = True
         if self._timer is not None:
             self._timer.cancel()
         if self._open is not None:

@@ -97,6 +97,8 @@ EXAMPLES: Final[tuple[Message, ...]] = (
 _BY_CLASS: Final = {type(example): example for example in EXAMPLES}
 
 
-def of(message: type[Message]) -> Message:
+def of[M: Message](message: type[M]) -> M:
     """The example of a message."""
-    return _BY_CLASS[message]
+    example = _BY_CLASS[message]
+    assert isinstance(example, message)
+    return example
