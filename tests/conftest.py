@@ -4,7 +4,7 @@ import os
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 
@@ -60,6 +60,12 @@ def valkey(_valkey_port: int) -> str:
     return url
 
 
+@pytest.fixture
+def valkey_port() -> Callable[[], int]:
+    """A function that finds a free port, for tests that start and stop Valkey themselves with `run_valkey`."""
+    return free_port
+
+
 @pytest.fixture(scope="session")
 def _valkey_cluster_ports() -> Iterator[list[int]]:
     with ExitStack() as stack:
@@ -72,9 +78,7 @@ def _valkey_cluster_ports() -> Iterator[list[int]]:
             client.execute_command("CLUSTER ADDSLOTSRANGE", first, last)
         clients[0].execute_command("CLUSTER MEET", "127.0.0.1", ports[1], buses[1])
         for client in clients:
-            while b"cluster_state:ok" not in client.execute_command("CLUSTER INFO"):
-                pass
-            while b"cluster_known_nodes:2" not in client.execute_command("CLUSTER INFO"):
+            while (info := client.cluster("info"))["cluster_state"] != "ok" or info["cluster_known_nodes"] != "2":
                 pass
         yield ports
 
