@@ -21,7 +21,7 @@ from botocore.exceptions import (
     ReadTimeoutError,
 )
 
-from gateway.core.errors import AccessRefused, RemoteError, RemoteTimeout, ServiceUnavailable, Throttled
+from gateway.core.errors import AccessRefused, PhoneGone, RemoteError, RemoteTimeout, ServiceUnavailable, Throttled
 
 _THROTTLING: Final = frozenset(
     {
@@ -102,6 +102,8 @@ def _meaning(service: str, response: Mapping[str, Any]) -> RemoteError:
         return Throttled(text)
     if code in ("ModelTimeoutException", "RequestTimeout"):
         return RemoteTimeout(text)
+    if code == "GoneException":
+        return PhoneGone(text)
     if status >= 500 or status == 0:
         return ServiceUnavailable(text)
     return AccessRefused(text)
