@@ -16,10 +16,12 @@ from client_sim.speech import Utterance
 from gateway.core.messages import DownMessage, Part
 
 TurnTaking = Literal["auto", "interrupt"]
-"""``auto`` waits for Maya to finish; ``interrupt`` speaks over every third of her turns, to show barge-in."""
+"""``auto`` waits for Maya to finish; ``interrupt`` speaks over every third of her turns, or the next long one, to show barge-in."""
 
 KEPT_EXCHANGES: Final = 1024
-_INTERRUPT_EVERY: Final = 3
+_LONGEST_ANSWER_MS: Final = 300_000
+_INTERRUPT_AFTER: Final = 3
+"""Turns of Maya's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +32,10 @@ class Manner:
         pause_ms: natural pause between Maya's last sound and the answer.
         answer_ms: utterances are joined until an answer is this long.
         breath_ms: silence between joined utterances.
-        talk_share: share of the time for the long turn that is used.
+        talk_share: share of the time for the long turn that is at least used, where it lasts so long.
+        talk_most: share of it that is at most used.
         talk_ms: longest long turn.
+        unsure_after_ms: after so much silence the learner speaks though Maya's side says that it is thinking.
         again_after_ms: without any reaction the learner says something again after this.
         start_late_ms: the long turn begins this long after the preparation time though nobody asked for it.
         give_way_ms: the learner stops when Maya has sounded for this long while it speaks.
@@ -43,7 +47,9 @@ class Manner:
     answer_ms: float = 2_500
     breath_ms: float = 200
     talk_share: float = 0.7
+    talk_most: float = 0.9
     talk_ms: float = 60_000
+    unsure_after_ms: float = 6_000
     again_after_ms: float = 15_000
     start_late_ms: float = 5_000
     give_way_ms: float = 700
@@ -107,8 +113,7 @@ class _MayaTurn:
 
     turn: Hashable = None
     since_ms: float = 0.0
-    number: int = 0
-    interrupted: bool = False
+    since_interrupted: int = 0
 
 
 class Learner:
@@ -174,7 +179,7 @@ class Learner:
     def _listen(self, now_ms: float) -> None:
         turn = self._phone.speaker.playing(now_ms)
         if turn is not None and turn != self._maya.turn:
-            self._maya = _MayaTurn(turn, now_ms, self._maya.number + 1)
+            self._maya = _MayaTurn(turn, now_ms, self._maya.since_interrupted + 1)
             self._follow_new_turn(now_ms)
         preparation = self._preparation
         if turn is not None and preparation and not preparation.asked_to_start and self._of_this_part(preparation):
@@ -204,26 +209,34 @@ class Learner:
 
     def _consider(self, now_ms: float) -> None:
         if self._wants_to_interrupt(now_ms):
-            self._maya.interrupted = True
+            self._maya.since_interrupted = 0
             self._begin(now_ms, self._answer(0), interrupting=True)
         elif self._may_speak(now_ms):
             preparation, self._preparation = self._preparation, None
-            wanted_ms = self._manner.answer_ms
-            if preparation is not None:
-                wanted_ms = min(preparation.speak_ms * self._manner.talk_share, self._manner.talk_ms)
-            self._begin(now_ms, self._answer(wanted_ms), interrupting=False)
+            if preparation is None:
+                answer = self._answer(self._manner.answer_ms)
+            else:
+                speak_ms = min(preparation.speak_ms, self._manner.talk_ms)
+                answer = self._answer(speak_ms * self._manner.talk_share, speak_ms * self._manner.talk_most)
+            self._begin(now_ms, answer, interrupting=False)
 
     def _may_speak(self, now_ms: float) -> bool:
-        status, speaker = self._phone.status, self._phone.speaker
-        if status is None or status.state != "listening" or speaker.playing(now_ms) is not None:
-            return False
+        speaker = self._phone.speaker
         silent_since_ms = speaker.idle_at_ms()
-        if silent_since_ms <= 0.0 or now_ms < silent_since_ms + self._manner.pause_ms:
+        if speaker.playing(now_ms) is not None or silent_since_ms <= 0.0:
+            return False
+        if now_ms < silent_since_ms + self._pause_ms():
             return False
         if self._preparation is not None:
             return self._prepared(self._preparation, now_ms)
         spoke_until_ms = self._last.spoke_until_ms if self._last else 0.0
         return silent_since_ms > spoke_until_ms or now_ms > spoke_until_ms + self._manner.again_after_ms
+
+    def _pause_ms(self) -> float:
+        """How much silence invites to speak, by what Maya's side says it is doing."""
+        state = self._phone.status.state if self._phone.status else None
+        pauses = {"listening": self._manner.pause_ms, "thinking": self._manner.unsure_after_ms}
+        return pauses.get(state or "", float("inf"))
 
     def _prepared(self, preparation: _Preparation, now_ms: float) -> bool:
         if preparation.from_ms is None:
@@ -232,9 +245,9 @@ class Learner:
         return preparation.asked_to_start or now_ms >= late_ms
 
     def _wants_to_interrupt(self, now_ms: float) -> bool:
-        if self._manner.turn_taking != "interrupt" or self._maya.interrupted or self._preparation is not None:
+        if self._manner.turn_taking != "interrupt" or self._preparation is not None:
             return False
-        if self._phone.speaker.playing(now_ms) != self._maya.turn or self._maya.number % _INTERRUPT_EVERY:
+        if self._phone.speaker.playing(now_ms) is None or self._maya.since_interrupted < _INTERRUPT_AFTER:
             return False
         return now_ms >= self._maya.since_ms + self._manner.interrupt_after_ms
 
@@ -248,18 +261,25 @@ class Learner:
 
     # Speaking
 
-    def _answer(self, wanted_ms: float) -> tuple[bytes, int]:
-        """Utterances joined until they last ``wanted_ms``: their sound, and where the last voiced sample ends."""
-        breath = bytes(int(self._manner.breath_ms * self._rate / 1000) * BYTES_PER_SAMPLE)
-        wanted_bytes = int(wanted_ms * self._rate / 1000) * BYTES_PER_SAMPLE
+    def _answer(self, wanted_ms: float, most_ms: float = float("inf")) -> tuple[bytes, int]:
+        """Utterances joined until they last ``wanted_ms``: their sound, and where the last voiced sample ends.
+
+        Nothing is said beyond ``most_ms``, be it in the middle of a word.
+        """
+        breath = bytes(self._size_of(self._manner.breath_ms))
+        most_bytes = self._size_of(min(most_ms, _LONGEST_ANSWER_MS))
+        wanted_bytes = min(self._size_of(wanted_ms), most_bytes)
         sound = bytearray()
         while True:
             utterance = next(self._next)
-            voiced_bytes = len(sound) + utterance.voiced_bytes
+            voiced_bytes = min(len(sound) + utterance.voiced_bytes, most_bytes)
             sound += utterance.pcm
             if len(sound) >= wanted_bytes:
-                return bytes(sound), voiced_bytes
+                return bytes(sound[:most_bytes]), voiced_bytes
             sound += breath
+
+    def _size_of(self, duration_ms: float) -> int:
+        return int(duration_ms * self._rate / 1000) * BYTES_PER_SAMPLE
 
     def _begin(self, now_ms: float, answer: tuple[bytes, int], *, interrupting: bool) -> None:
         sound, voiced_bytes = answer

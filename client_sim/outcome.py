@@ -10,6 +10,7 @@ from client_sim.playback import Gaps
 from gateway.core.messages import ByeReason, Transcript
 
 KEPT_LINES: Final = 2_000
+_RECENT_LINES: Final = 16
 KEPT_ROUND_TRIPS: Final = 20_000
 KEPT_ERRORS: Final = 100
 KEPT_PARTS: Final = 100
@@ -27,18 +28,18 @@ class Caption:
 
 @dataclass(slots=True)
 class Captions:
-    """The conversation as it was shown: a final line replaces those of its turn that were not."""
+    """The conversation as it was shown: a line replaces those of its turn and speaker that were not final."""
 
     lines: list[Caption] = field(default_factory=list)
 
     def add(self, message: Transcript) -> Caption:
         """Take in a transcript message; returns its line."""
         caption = Caption(message.turn, message.who, message.text, message.final)
-        preliminary = [
-            line for line in self.lines if not line.final and (line.turn, line.who) == (caption.turn, caption.who)
-        ]
-        if caption.final:
-            self.lines = [line for line in self.lines if line not in preliminary]
+        whose = (caption.turn, caption.who)
+        # Only the end can be preliminary, so the whole is never searched.
+        recent = self.lines[-_RECENT_LINES:]
+        kept = [line for line in recent if line.final or (line.turn, line.who) != whose]
+        self.lines[-_RECENT_LINES:] = kept
         if len(self.lines) < KEPT_LINES:
             self.lines.append(caption)
         return caption

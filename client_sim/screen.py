@@ -16,6 +16,7 @@ from gateway.core import messages as maya
 
 _NAMES: Final = {"maya": "Maya", "learner": "You"}
 _COLOURS: Final = {"maya": "cyan", "learner": "green"}
+_TURNS_ON_SCREEN: Final = 64
 _CRITERIA: Final = {
     "fluency_coherence": "Fluency and coherence",
     "lexical_resource": "Lexical resource",
@@ -46,12 +47,13 @@ class PlainScreen:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._began_ms: float | None = None
+        self._subtitles = Subtitles()
 
     def see(self, observation: Observation, now_ms: float) -> None:
         """Print a line for what matters."""
         if self._began_ms is None:
             self._began_ms = now_ms
-        line = describe(observation)
+        line = describe(observation, self._subtitles)
         if line is not None:
             self._print(f"[{(now_ms - self._began_ms) / 1000:6.1f} s] {line.plain}")
 
@@ -77,6 +79,7 @@ class LiveScreen:
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        self._subtitles = Subtitles()
         self._status = "connecting"
         self._part = ""
         self._lag_ms: float | None = None
@@ -91,7 +94,7 @@ class LiveScreen:
             self._follow(observation.message)
         elif isinstance(observation, Dropped):
             self._status = "line lost"
-        line = describe(observation)
+        line = describe(observation, self._subtitles)
         if line is not None:
             self._console.print(line)
         self._live.update(self._footer(), refresh=True)
@@ -121,11 +124,33 @@ class LiveScreen:
         return Text("  ".join(filter(None, (self._part, self._status, lag))), style="reverse")
 
 
-def describe(observation: Observation) -> Text | None:
+class Subtitles:
+    """Captions as they come: what a turn has grown by, each word once."""
+
+    def __init__(self) -> None:
+        self._shown: dict[tuple[int, str], str] = {}
+
+    def line(self, caption: Caption) -> Text | None:
+        """What is new in a caption, None when nothing is."""
+        whose = (caption.turn, caption.who)
+        before = self._shown.pop(whose, "")
+        text = _clean(caption.text)
+        if before.startswith(text):
+            # A final text that is shorter says what was heard before barge-in; the rest has been read all the same.
+            self._shown[whose] = before
+            return None
+        self._shown[whose] = text
+        if len(self._shown) > _TURNS_ON_SCREEN:
+            del self._shown[next(iter(self._shown))]
+        name = Text(f"{_NAMES.get(caption.who, caption.who)}: ", style=f"bold {_COLOURS.get(caption.who, 'white')}")
+        return name + Text(text.removeprefix(before).strip(), style="default")
+
+
+def describe(observation: Observation, subtitles: Subtitles) -> Text | None:
     """One line about what happened, None for what a person need not read."""
     match observation:
         case Said(caption):
-            return _caption(caption) if caption.final else None
+            return subtitles.line(caption)
         case Show(message):
             return _message(message)
         case Dropped(code):
@@ -138,11 +163,6 @@ def describe(observation: Observation) -> Text | None:
             return None
         case _:
             assert_never(observation)
-
-
-def _caption(caption: Caption) -> Text:
-    name = Text(f"{_NAMES.get(caption.who, caption.who)}: ", style=f"bold {_COLOURS.get(caption.who, 'white')}")
-    return name + Text(_clean(caption.text), style="default")
 
 
 def _message(message: maya.DownMessage) -> Text | None:

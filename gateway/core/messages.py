@@ -251,7 +251,7 @@ class Interrupted(NumberedDown):
 
 
 class Transcript(NumberedDown):
-    """Captions, for the screen only; a final one replaces the others of its turn that were not final."""
+    """Captions, for the screen only; each replaces those of its turn and speaker that were not final."""
 
     type: Literal["transcript"] = "transcript"
     turn: Count

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from client_sim.events import Connect, Dropped, Measured, Over, RefreshToken, Resumed, Show
 from client_sim.outcome import Caption, Captions, Frames, Outcome, median_ms
-from client_sim.screen import LiveScreen, PlainScreen, describe
+from client_sim.screen import LiveScreen, PlainScreen, Subtitles, describe
 from client_sim.talk import Said
 from gateway.core import examples
 from gateway.core.messages import (
@@ -151,7 +151,7 @@ def test_text_from_the_network_does_not_steer_the_terminal(screen_of, terminal):
 )
 def test_what_a_person_should_know(message, says):
     """One line each."""
-    line = describe(Show(message))
+    line = describe(Show(message), Subtitles())
     assert line is not None
     assert says in line.plain
 
@@ -159,8 +159,8 @@ def test_what_a_person_should_know(message, says):
 def test_every_message_can_be_shown():
     """None is too odd for the screen."""
     for cls in DOWN_MESSAGES:
-        describe(Show(examples.of(cls)))
-    assert describe(Show(examples.of(AssessmentMessage))) is None
+        describe(Show(examples.of(cls)), Subtitles())
+    assert describe(Show(examples.of(AssessmentMessage)), Subtitles()) is None
 
 
 @pytest.mark.parametrize(
@@ -181,14 +181,36 @@ def test_without_an_assessment_there_are_figures(screen_of, terminal):
     assert "Overall" not in text
 
 
+def test_captions_grow_on_the_screen():
+    """Each word is read once, as soon as it comes; a correction is read whole; a cut takes nothing back."""
+    subtitles = Subtitles()
+
+    def read(turn, who, text, *, final=False):
+        line = subtitles.line(Caption(turn, who, text, final))
+        return line.plain if line else None
+
+    assert read(1, "maya", "Good day.") == "Maya: Good day."
+    assert read(1, "maya", "Good day. My name is Maya.") == "Maya: My name is Maya."
+    assert read(1, "maya", "Good day. My name is Maya.", final=True) is None
+    assert read(2, "learner", "Hello.", final=True) == "You: Hello."
+    assert read(2, "learner", "Hallo.", final=True) == "You: Hallo."
+    assert read(3, "maya", "Tell me about your home town.") == "Maya: Tell me about your home town."
+    assert read(3, "maya", "Tell me about", final=True) is None
+    for turn in range(1_000):
+        read(turn, "maya", "x")
+    assert len(subtitles._shown) <= 64
+
+
 def test_captions_replace_what_was_preliminary():
-    """A final line takes the place of those of its turn and speaker that were not; final ones add up."""
+    """A line takes the place of those of its turn and speaker that were not final; final ones add up."""
     captions = Captions()
 
     def say(turn, who, text, *, final):
         captions.add(Transcript(epoch=1, n=0, turn=turn, who=who, text=text, final=final))
 
+    say(1, "maya", "Go", final=False)
     say(1, "maya", "Good", final=False)
+    assert [line.text for line in captions.lines] == ["Good"]
     say(2, "learner", "Hel", final=False)
     say(1, "maya", "Good morning.", final=True)
     say(1, "maya", "How are you?", final=True)
