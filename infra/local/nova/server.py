@@ -28,7 +28,7 @@ _STREAM_PATH = re.compile(r"/model/([^/]+)/invoke-with-bidirectional-stream")
 _HANDSHAKE_TIMEOUT_S = 10.0
 _BACKLOG = 512
 _ACCEPT_RETRY_S = 0.05
-_CLOSE_GRACE_S = 0.2
+_CLOSE_GRACE_S = 0.05
 
 
 def tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
@@ -85,6 +85,7 @@ class Server:
         self._accepting: asyncio.Task[None] | None = None
         self._handshakes: set[asyncio.Task[None]] = set()
         self._fresh: set[socket.socket] = set()
+        self._transports: set[asyncio.Transport] = set()
         self._connections: WeakSet[Http2Connection] = WeakSet()
 
     async def start(self, host: str, port: int) -> int:
@@ -117,9 +118,11 @@ class Server:
         gone = asyncio.gather(*(connection.lost.wait() for connection in connections))
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(asyncio.shield(gone), _CLOSE_GRACE_S)
-        for connection in connections:
-            connection.drop()
+        for transport in self._transports:
+            transport.abort()
         await gone
+        # An aborted transport closes its socket in the next turn of the loop.
+        await asyncio.sleep(0)
 
     def protocol_for(self, alpn: str | None) -> asyncio.Protocol:
         """Return the protocol that serves a new connection."""
@@ -150,9 +153,11 @@ class Server:
     async def _shake_hands(self, raw: socket.socket) -> None:
         self._fresh.discard(raw)
         with contextlib.suppress(OSError, TimeoutError):
-            await asyncio.get_running_loop().connect_accepted_socket(
+            transport, _ = await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: _Front(self), raw, ssl=self._tls, ssl_handshake_timeout=_HANDSHAKE_TIMEOUT_S
             )
+            self._transports = {one for one in self._transports if not one.is_closing()}
+            self._transports.add(transport)
 
     # HTTP/2.
 

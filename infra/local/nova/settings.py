@@ -211,11 +211,10 @@ class Settings:
     def _with(self, name: str, value: Any) -> Settings:
         for group in ("timing", "limits", "behaviour"):
             current = getattr(self, group)
-            if name in {item.name for item in dataclasses.fields(current)}:
-                return dataclasses.replace(
-                    self,
-                    **{group: dataclasses.replace(current, **{name: _converted(name, getattr(current, name), value)})},
-                )
+            types = {item.name: item.type for item in dataclasses.fields(current)}
+            if name in types:
+                converted = _converted(name, str(types[name]), value)
+                return dataclasses.replace(self, **{group: dataclasses.replace(current, **{name: converted})})
         raise BadSetting(f"there is no setting {name!r}")
 
 
@@ -228,13 +227,13 @@ _CHOICES: Mapping[str, frozenset[str]] = MappingProxyType(
 _BOOLEANS: Mapping[str, bool] = MappingProxyType({"true": True, "1": True, "false": False, "0": False})
 
 
-def _converted(name: str, current: object, value: Any) -> bool | float | int | str:
-    """Return `value` with the type of the setting's present value."""
+def _converted(name: str, wanted: str, value: Any) -> bool | float | int | str:
+    """Return `value` with the type that the setting is declared with."""
     if name in _CHOICES:
-        if value in _CHOICES[name]:
-            return str(value)
+        if isinstance(value, str) and value in _CHOICES[name]:
+            return value
         raise BadSetting(f"{name} is one of {', '.join(sorted(_CHOICES[name]))}")
-    if isinstance(current, bool):
+    if wanted == "bool":
         truth = _BOOLEANS.get(str(value).lower())
         if truth is None:
             raise BadSetting(f"{name} is true or false")
@@ -247,4 +246,4 @@ def _converted(name: str, current: object, value: Any) -> bool | float | int | s
         raise BadSetting(
             f"{name} is a number above 0" if name in _KEPT_WHEN_INSTANT else f"{name} is a number from 0 on"
         )
-    return int(number) if isinstance(current, int) else number
+    return int(number) if wanted == "int" else number
