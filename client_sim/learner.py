@@ -46,8 +46,8 @@ class Manner:
     pause_ms: float = 600
     answer_ms: float = 2_500
     breath_ms: float = 200
-    talk_share: float = 0.7
-    talk_most: float = 0.9
+    talk_share: float = 0.5
+    talk_most: float = 0.7
     talk_ms: float = 60_000
     unsure_after_ms: float = 6_000
     again_after_ms: float = 15_000
@@ -245,7 +245,9 @@ class Learner:
         return preparation.asked_to_start or now_ms >= late_ms
 
     def _wants_to_interrupt(self, now_ms: float) -> bool:
-        if self._manner.turn_taking != "interrupt" or self._preparation is not None:
+        state = self._phone.status.state if self._phone.status else None
+        talking = state in ("speaking", "listening") and self._preparation is None
+        if self._manner.turn_taking != "interrupt" or not talking:
             return False
         if self._phone.speaker.playing(now_ms) is None or self._maya.since_interrupted < _INTERRUPT_AFTER:
             return False
