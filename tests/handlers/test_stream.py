@@ -256,7 +256,6 @@ _BUDGET = """
 import sys
 sys.path.insert(0, "")
 import handlers.stream, handlers.disconnect
-from tests.handlers.listening import listening, next_message
 from tests.handlers.events import message_event
 handlers.stream.handler(message_event('{"type":"audio"}'), None)
 print(*sorted({name.partition(".")[0] for name in sys.modules}))
