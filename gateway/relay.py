@@ -213,6 +213,7 @@ class Relay:
         self._timer: asyncio.TimerHandle | None = None
         self._finished = asyncio.Event()
         self._progress: Mapping[str, Any] | None = None
+        self._last_progress: Mapping[str, Any] | None = None
         self._has_line = False
         self._has_lease = True
         self._doers: dict[type[Any], Callable[[Any], None]] = {
@@ -240,6 +241,16 @@ class Relay:
     def phone_left(self, connection_id: str) -> None:
         """A connection of the phone is gone."""
         self.feed(PhoneLeft(connection_id))
+
+    def redis_is_back(self) -> None:
+        """Redis was away and may have forgotten: write the session's progress again."""
+        if self._last_progress is not None:
+            self._store_progress(StoreProgress(self._last_progress))
+
+    def deaf(self) -> None:
+        """The phone is not heard any more: let another relay have the learner."""
+        self._spawn(self._release_lease())
+        self.feed(ShutdownAsked(replaced=True))
 
     def feed(self, event: Input) -> None:
         """Tell the core what happened and do what it asks."""
@@ -422,7 +433,7 @@ class Relay:
     def _store_progress(self, action: StoreProgress) -> None:
         """Write the newest progress; one write is under way at a time, and only the newest waits."""
         idle = self._progress is None
-        self._progress = action.progress
+        self._progress = self._last_progress = action.progress
         if idle:
             self._spawn(self._write_progress())
 

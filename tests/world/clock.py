@@ -5,6 +5,10 @@ import itertools
 from collections.abc import Callable
 
 
+_MOST_AT_ONCE = 100_000
+"""More things at one moment are a timer that rings for ever."""
+
+
 class Clock:
     """A heap of things to come; time jumps from one to the next."""
 
@@ -23,10 +27,14 @@ class Clock:
 
     def run(self, done: Callable[[], bool], *, until_ms: float) -> bool:
         """Let time pass until `done`; return False when the time is up first."""
+        at_once = 0
         while self._heap and not done():
-            moment_ms, _, work = heapq.heappop(self._heap)
-            if moment_ms > until_ms:
+            if self._heap[0][0] > until_ms:
+                self.now_ms = until_ms
                 return done()
+            moment_ms, _, work = heapq.heappop(self._heap)
+            at_once = at_once + 1 if moment_ms == self.now_ms else 0
+            assert at_once < _MOST_AT_ONCE, f"time stands still at {self.now_ms} ms"
             self.now_ms = moment_ms
             work()
         return done()

@@ -96,7 +96,9 @@ class VirtualNova:
         )
         session = Session(stream_id, SessionValidator(profile, self.settings.limits), engine)
         self.sessions[stream_id] = session
-        self._timers[stream_id] = Timer(self._clock, engine.next_timer_ms, lambda: self._tick(session))
+        self._timers[stream_id] = Timer(
+            self._clock, lambda: None if session.over else engine.next_timer_ms(), lambda: self._tick(session)
+        )
         self._clock.after(OPENING_MS, lambda: self._opened(stream_id))
         self.send(stream_id, events)
 

@@ -6,7 +6,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from client_sim.events import Begin, Captured, Close, Closed, Connect, Event, Opened, Over, Received, Show, Tick
+from client_sim.events import (
+    Begin,
+    Captured,
+    Close,
+    Closed,
+    Connect,
+    Event,
+    Opened,
+    Over,
+    Received,
+    Show,
+    StopAsked,
+    Tick,
+)
 from client_sim.phone import Phone
 from client_sim.phone_settings import PhoneSettings
 from client_sim.playback import Playback
@@ -43,7 +56,7 @@ from gateway.core.conversation.inputs import (
     StreamSaid,
 )
 from gateway.core.exam import build_plan
-from gateway.core.messages import DownMessage
+from gateway.core.messages import AssessmentMessage, DownMessage
 from infra.local.nova.settings import Settings
 from tests.world.clock import Clock, Timer
 from tests.world.learner import Learner
@@ -80,12 +93,13 @@ class World:
 
     seed: int
     line: Line = PERFECT
-    settings: ConversationSettings = field(default_factory=lambda: ConversationSettings(plan=build_plan("tiny")))
+    settings: ConversationSettings = field(default_factory=lambda: tiny())
     nova_settings: Settings = field(default_factory=Settings)
     barge_in: float = 0.0
     frame_ms: int = 100
     admission: AdmissionSettled = AdmissionSettled(Admission.GRANTED)
     micro_fails: bool = False
+    post_ms: tuple[float, float] = (4.0, 12.0)
     save_outcome: SaveOutcome = SaveOutcome.SAVED
 
     def __post_init__(self) -> None:
@@ -98,7 +112,7 @@ class World:
         self.saves: list[Assessment] = []
         self.progress: list[Mapping[str, Any]] = []
         self.records: list[Record] = []
-        self.posts = 0
+        self.audio_posts = 0
         self.micro_parts: list[int] = []
         self.finished = False
         self.over: Over | None = None
@@ -134,9 +148,9 @@ class World:
     # Running
 
     def run(self, *, until_s: float = 300.0, done: Callable[[], bool] | None = None) -> "World":
-        """Hold the conversation until both ends are over."""
+        """Hold the conversation until the gateway has finished and the phone has its assessment or its end."""
         self.start()
-        over = done or (lambda: self.finished and self.over is not None)
+        over = done or (lambda: self.finished and (self.over is not None or self.assessment is not None))
         assert self.clock.run(over, until_ms=until_s * 1000), f"seed {self.seed}: not over after {until_s} s, {self}"
         return self
 
@@ -189,6 +203,10 @@ class World:
             case _:
                 pass
 
+    def stop(self) -> None:
+        """End the test at the phone."""
+        self.tell_phone(StopAsked())
+
     def drop(self) -> None:
         """Lose the connection; the gateway hears of it a little later."""
         connection = self._connection
@@ -214,10 +232,10 @@ class World:
 
     def _carry_down(self, action: Post) -> None:
         connection = int(action.connection_id)
-        self.posts += 1
+        self.audio_posts += '"type":"audio"' in action.data
         self._carry(lambda: self.tell_phone(Received(connection, action.data)))
         self.clock.after(
-            self.rng.uniform(4, 12), lambda: self.feed(PostSettled(action.connection_id, PostOutcome.DELIVERED))
+            self.rng.uniform(*self.post_ms), lambda: self.feed(PostSettled(action.connection_id, PostOutcome.DELIVERED))
         )
 
     # The gateway
@@ -268,6 +286,28 @@ class World:
             case Finish():
                 self.finished = True
 
+    # What came of it
+
+    def messages[M: DownMessage](self, kind: type[M]) -> list[M]:
+        """What the phone was shown of one kind, in order."""
+        return [message for message in self.shown if isinstance(message, kind)]
+
+    @property
+    def assessment(self) -> Assessment | None:
+        """The assessment as the phone got it."""
+        messages = self.messages(AssessmentMessage)
+        return Assessment.model_validate(messages[-1].assessment) if messages else None
+
+    @property
+    def dialogue_part(self) -> int:
+        """The part under way at the gateway, 0 before the first."""
+        return self.conversation._dialogue.part
+
+    @property
+    def kept_ms(self) -> float:
+        """The learner's speech that the gateway holds."""
+        return self.conversation._line._kept_ms
+
     # What must hold
 
     def check_heard(self) -> None:
@@ -300,4 +340,6 @@ class World:
 
 def tiny(**changes: Any) -> ConversationSettings:
     """Settings of the shortest test, with changes."""
-    return replace(ConversationSettings(plan=build_plan("tiny")), **changes)
+    # The plain voice speaks four times as fast as people do.
+    settings = ConversationSettings(plan=build_plan("tiny"), assess_from_s=0.25)
+    return replace(settings, **changes)

@@ -6,7 +6,7 @@ gathers the notes, `Ending` brings everything home. This module joins them.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from gateway.core.conversation.actions import Action, Admit, Disconnect, Finish, Post, ReleaseLease, StoreProgress
 from gateway.core.conversation.course import Alarm, Course
@@ -43,6 +43,9 @@ from gateway.core.messages import Bye, ByeReason, GoAway, LagChoice, Part, Start
 from gateway.core.nova_events import ToolUse
 from gateway.core.prompts import ASSESS_TOOL
 from gateway.core.wire import encode
+
+_SILENT_MS: Final = 5_000.0
+"""A phone that said nothing for so long is away: it acknowledges twice a second."""
 
 _BEFORE_TALK = (State.IDLE, State.ADMITTING, State.CONNECTING)
 _BEFORE_END = (State.ADMITTING, State.CONNECTING, State.TALKING)
@@ -82,7 +85,7 @@ class Conversation:
         self._phone = PhoneSide(settings, epoch, support_code, self._downlink, self._uplink, self)
         self._line = MayaLine(settings, self._course.act, new_prompt_name)
         self._dialogue = Dialogue(self._downlink, self._line, self.transcript)
-        self._streams = StreamKeeper(self._course, self._line, self._dialogue, self.transcript, jitter)
+        self._streams = StreamKeeper(self._course, self._line, self._dialogue, jitter)
         self._desk = AssessmentDesk(self.transcript, self._course.act)
         self._ending = Ending(
             self._course,
@@ -95,6 +98,7 @@ class Conversation:
             wall_offset_ms,
         )
         self._stop_after_seq: int | None = None
+        self._silent_since_ms: float | None = None
         self._began_ms = now_ms
         self._handlers: dict[type[Any], Callable[[Any, float], None]] = {
             PhoneSaid: self._on_phone_said,
@@ -159,7 +163,7 @@ class Conversation:
         if self.state is State.ENDED:
             return None
         moments = [self._alarms.next_ms(), self._phone.next_timer_ms(), self._downlink.next_timer_ms(now_ms)]
-        if self.state is State.TALKING and self._dialogue.examiner is not None:
+        if self.state is State.TALKING and self._dialogue.examiner is not None and self._silent_since_ms is None:
             moments.append(self._dialogue.examiner.next_timer_ms())
         moments.append(self._desk.next_timer_ms())
         return min((moment for moment in moments if moment is not None), default=None)
@@ -328,6 +332,8 @@ class Conversation:
     def _follow_the_test(self, now_ms: float) -> None:
         examiner = self._dialogue.examiner
         assert examiner is not None
+        if self._phone_is_silent(now_ms):
+            return
         direction = examiner.tick(now_ms)
         if direction is not None:
             self._line.direct(direction)
@@ -339,10 +345,22 @@ class Conversation:
         if examiner.phase is Phase.OVER:
             self._leave_part(following, now_ms)
 
+    def _phone_is_silent(self, now_ms: float) -> bool:
+        """While nobody is there, the test stands still."""
+        silent = now_ms - self._phone.last_heard_ms > _SILENT_MS
+        if silent and self._silent_since_ms is None:
+            self._silent_since_ms = self._phone.last_heard_ms
+        elif not silent and self._silent_since_ms is not None:
+            examiner = self._dialogue.examiner
+            if examiner is not None:
+                examiner.stand_still(now_ms - self._silent_since_ms)
+            self._silent_since_ms = None
+        return silent
+
     def _leave_part(self, following: PartPlan | None, now_ms: float) -> None:
         if following is None:
             self._end_test("finished", now_ms)
-        elif self._streams.is_prepared(following):
+        elif self._streams.is_prepared(following) and not self._dialogue.learner_speaks:
             self._dialogue.stream_changed()
             predecessor = self._streams.take_over(now_ms, replay=False)
             if predecessor is not None:

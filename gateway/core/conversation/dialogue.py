@@ -72,18 +72,29 @@ class Dialogue:
 
     @property
     def maya_owes(self) -> bool:
-        """Whether Maya is to speak next: she was speaking, or the learner has finished."""
-        if self._open is not None:
+        """Whether Maya is to speak next: she was speaking, or has said nothing yet, or the learner has finished."""
+        if self._open is not None or not self.maya_has_begun:
             return True
         if self._unsettled:
-            return False
-        last = self._transcript.utterances[-1:]
-        return not last or last[0].who == "learner"
+            return self._unsettled[-1].interrupted and not self._unsettled[-1].complete
+        return self._transcript.utterances[-1].who == "learner"
+
+    @property
+    def maya_has_begun(self) -> bool:
+        """Whether Maya has said anything in the part under way."""
+        turns = [*self._unsettled, *([self._open] if self._open else [])]
+        settled = self._transcript.of_part(self.part)
+        return any(turn.part == self.part for turn in turns) or any(said.who == "maya" for said in settled)
+
+    @property
+    def learner_speaks(self) -> bool:
+        """Whether the learner is in the middle of an utterance, as far as the service tells."""
+        return self._speech_began_ms is not None or self._answer_taken
 
     @property
     def quiet(self) -> bool:
         """Whether neither side is in the middle of something."""
-        return self._open is None and self._status == "listening" and self._speech_began_ms is None
+        return self._open is None and self._status == "listening" and not self.learner_speaks
 
     def handle(self, event: OutputEvent, now_ms: float) -> None:
         """Take an event of the current stream; kinds that do not matter here are ignored."""

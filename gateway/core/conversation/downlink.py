@@ -18,6 +18,9 @@ from gateway.core.sequencing import Outbox
 from gateway.core.wire import encode, encode_audio_down, pcm_duration_ms
 
 _SLOW_RETRY_MS: Final = 250.0
+_CRUMB_MS: Final = 0.001
+"""What floating point leaves over is no reason to wait: the timer would ring at the same moment for ever."""
+
 _MENTIONS: Final = 32
 """Messages without a number that may wait; they may get lost, so the oldest goes first."""
 
@@ -241,7 +244,8 @@ class Downlink:
     def _too_far_by_ms(self, now_ms: float) -> float:
         if not isinstance(self._ordered[0], _Sound):
             return 0.0
-        return self.ahead_ms(now_ms) + self._settings.piece_ms - self._settings.ahead_ms
+        too_far_by_ms = self.ahead_ms(now_ms) + self._settings.piece_ms - self._settings.ahead_ms
+        return too_far_by_ms if too_far_by_ms > _CRUMB_MS else 0.0
 
     def _take_piece(self, turn: int) -> str:
         """Take up to one piece of the turn's speech. Base64 joins only where no padding stands between."""

@@ -118,6 +118,15 @@ class Examiner:
             return None
         return self._nudge(now_ms)
 
+    def stand_still(self, for_ms: float) -> None:
+        """Nobody was there for so long: none of it counts."""
+        self.started_ms += for_ms
+        self.phase_since_ms += for_ms
+        if self._quiet_since_ms is not None:
+            self._quiet_since_ms += for_ms
+        if self._wrapping_since_ms is not None:
+            self._wrapping_since_ms += for_ms
+
     def next_timer_ms(self) -> float | None:
         """When `tick` is due."""
         moments = [moment for moment in (self._phase_ends_ms, self._force_at_ms, self._nudge_at_ms) if moment]

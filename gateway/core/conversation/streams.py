@@ -6,10 +6,8 @@ from typing import Final
 
 from gateway.core.conversation.course import Alarm, Course
 from gateway.core.conversation.dialogue import Dialogue
-from gateway.core.conversation.examiner import Examiner, Phase
 from gateway.core.conversation.line import MayaLine, Stream, StreamState
 from gateway.core.conversation.states import State
-from gateway.core.conversation.transcript import Transcript
 from gateway.core.exam import PartPlan
 from gateway.core.nova_events import Fault
 from gateway.core.prompts import Direction
@@ -31,7 +29,6 @@ class StreamKeeper:
     course: Course
     line: MayaLine
     dialogue: Dialogue
-    transcript: Transcript
     jitter: Callable[[], float]
     _attempts: int = 0
     _with_history: bool = True
@@ -42,7 +39,7 @@ class StreamKeeper:
         if examiner is None:
             self._open(self.course.settings.plan.part(1), Direction.BEGIN, now_ms)
         elif self.line.current is None:
-            self._open(examiner.plan, self._cue_to_continue(examiner), now_ms)
+            self._open(examiner.plan, self._cue_to_continue(), now_ms)
         else:
             following = self.following(examiner.plan)
             if following is not None:
@@ -121,11 +118,10 @@ class StreamKeeper:
         history = self.dialogue.history() if self._with_history else []
         self.line.open(plan, history, cue, now_ms)
 
-    def _cue_to_continue(self, examiner: Examiner) -> Direction | None:
-        if not self.dialogue.maya_owes:
-            return None
-        said_nothing = examiner.phase is Phase.OPENING and not self.transcript.of_part(examiner.plan.part)
-        return Direction.BEGIN if said_nothing else Direction.CONTINUE
+    def _cue_to_continue(self) -> Direction | None:
+        if not self.dialogue.maya_has_begun:
+            return Direction.BEGIN
+        return Direction.CONTINUE if self.dialogue.maya_owes else None
 
     def _renewed(self, stream: Stream, now_ms: float) -> None:
         if self.dialogue.quiet:

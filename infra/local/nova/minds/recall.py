@@ -97,7 +97,7 @@ def _take_examiner(recalled: Recalled, script: PartScript, text: str, *, was_ans
         for number, question in enumerate(script.questions, 1)
         if spoken.says(question) or (was_answered and spoken.breaks_off_in(question))
     ]
-    invited = any(spoken.says([phrase]) for phrase in phrases.INVITE)
+    invited = script.is_talk and any(spoken.says([phrase]) for phrase in phrases.INVITE)
     recalled.briefed = max([recalled.briefed, *briefed])
     recalled.asked = max([recalled.asked, *asked])
     recalled.invited |= invited

@@ -1,0 +1,219 @@
+"""What a relay needs of the world, made of the adapters, and the relay's whole course in one Lambda invocation."""
+
+import asyncio
+import functools
+import hashlib
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from gateway.adapters.assessments import Assessments
+from gateway.adapters.bus import Bus, BusKind
+from gateway.adapters.connections import Connections
+from gateway.adapters.finish_queue import FinishQueue
+from gateway.adapters.nova_micro import NovaMicro
+from gateway.adapters.nova_sonic import NovaSonic, NovaStream, fault_of
+from gateway.adapters.redis_client import make_client
+from gateway.adapters.sessions import Lease, Sessions
+from gateway.adapters.telemetry import Telemetry
+from gateway.core.assessment import Assessment, MicroRequest
+from gateway.core.conversation import ConversationSettings
+from gateway.core.errors import RemoteError
+from gateway.core.exam import build_plan
+from gateway.core.nova_events import Fault
+from gateway.relay import Relay
+from gateway.settings import (
+    exam_plan,
+    finish_queue_url,
+    lines,
+    micro_settings,
+    overridden,
+    redis_settings,
+    sonic_settings,
+    table_settings,
+)
+
+try:
+    from uvloop import new_event_loop  # less CPU for each frame
+except ImportError:  # there is none for Windows
+    from asyncio import new_event_loop
+
+
+class Context(Protocol):
+    """What is used of the Lambda context."""
+
+    aws_request_id: str
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Milliseconds until Lambda ends the invocation."""
+
+
+class RelayServices:
+    """The adapters behind one relay; see `gateway.relay.Services`.
+
+    Args:
+        sessions: leases, progress and lines in Redis.
+        lease: the right to speak with the learner.
+        nova: opens Nova Sonic's streams.
+        telemetry: logs and counts.
+    """
+
+    def __init__(self, sessions: Sessions, lease: Lease, nova: NovaSonic, telemetry: Telemetry) -> None:
+        self._sessions = sessions
+        self._lease = lease
+        self._nova = nova
+        self._telemetry = telemetry
+        self._connections = _connections()
+        self._lines = lines()
+
+    async def open_stream(self, events: tuple[bytes, ...]) -> NovaStream:
+        """Open a stream with its first events."""
+        return await self._nova.open(events)
+
+    def fault_of(self, error: RemoteError) -> Fault:
+        """Say what a stream's error means."""
+        return fault_of(error)
+
+    def post(self, connection_id: str, data: str) -> None:
+        """Post to the phone."""
+        self._connections.post(connection_id, data)
+
+    def disconnect(self, connection_id: str) -> None:
+        """Close the phone's connection."""
+        self._connections.disconnect(connection_id)
+
+    def module_unlocked(self, learner: str, module: str) -> bool:
+        """Whether the learner may take the module."""
+        return _assessments().module_unlocked(learner, module)
+
+    async def take_line(self, learner: str) -> float | None:
+        """Take a Maya line; return None, or after how many seconds to try again."""
+        return await self._sessions.take_line(learner, self._lines)
+
+    async def keep_line(self, learner: str) -> None:
+        """Renew the line's lease."""
+        await self._sessions.keep_line(learner)
+
+    async def leave_line(self, learner: str) -> None:
+        """Give the line back."""
+        await self._sessions.leave_line(learner)
+
+    async def keep_lease(self, learner: str) -> bool:  # noqa: ARG002 - the lease names its learner
+        """Renew the learner's lease; False when another relay has it."""
+        return await self._sessions.keep_lease(self._lease)
+
+    async def release_lease(self, learner: str) -> None:  # noqa: ARG002 - as above
+        """Give the learner's lease back."""
+        await self._sessions.release_lease(self._lease)
+
+    async def store_progress(self, learner: str, progress: Mapping[str, Any]) -> None:  # noqa: ARG002 - as above
+        """Write the session's progress, whole."""
+        await self._sessions.store_progress(self._lease, progress)
+
+    def ask_micro(self, request: MicroRequest) -> Mapping[str, Any]:
+        """Ask Nova Micro."""
+        return _micro().ask(request)
+
+    def save(self, learner: str, assessment: Assessment) -> None:
+        """Save the assessment."""
+        _assessments().save(learner, assessment)
+
+    def enqueue(self, learner: str, assessment: Assessment) -> None:
+        """Queue the assessment to be saved later."""
+        _queue().send(learner, assessment)
+
+    def record(self, event: str, fields: Mapping[str, str | float]) -> None:
+        """Log an event."""
+        self._telemetry.record(event, fields)
+
+
+def run_relay(event: Mapping[str, Any], context: Context) -> None:
+    """Hold the conversation of the learner that `event` names; returns when it has ended.
+
+    A relay that finds the learner's lease taken has nothing to do.
+
+    Raises:
+        RemoteError: Redis cannot be reached.
+        SettingsError: a setting is missing or wrong.
+    """
+    learner = str(event["learner"])
+    within_s = context.get_remaining_time_in_millis() / 1000
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(_hold(learner, context.aws_request_id, within_s))
+
+
+async def _hold(learner: str, relay_id: str, within_s: float) -> None:
+    redis = redis_settings()
+    client = make_client(redis)
+    sessions = Sessions(client)
+    bus = Bus(redis, client, learner)
+    telemetry = Telemetry("relay").bind(relay_id=relay_id)
+    try:
+        await bus.open()
+        lease = await sessions.take_lease(learner, relay_id or str(uuid.uuid4()))
+        if lease is None:
+            telemetry.record("lease_taken")
+            return
+        await _converse(learner, bus, sessions, lease, telemetry, within_s)
+    finally:
+        await bus.close()
+        await client.aclose()
+
+
+async def _converse(
+    learner: str, bus: Bus, sessions: Sessions, lease: Lease, telemetry: Telemetry, within_s: float
+) -> None:
+    nova = NovaSonic(sonic_settings())
+    services = RelayServices(sessions, lease, nova, telemetry.bind(epoch=lease.epoch))
+    relay = Relay(learner, services, _conversation_settings(learner, lease), epoch=lease.epoch)
+    listener = asyncio.create_task(_listen(bus, relay))
+    try:
+        await relay.run(within_s)
+    finally:
+        listener.cancel()
+        await asyncio.gather(listener, return_exceptions=True)
+        await nova.close()
+
+
+async def _listen(bus: Bus, relay: Relay) -> None:
+    """Tell the relay what comes over the bus."""
+    others: dict[BusKind, Callable[[], None]] = {
+        BusKind.SUBSCRIBED: relay.redis_is_back,
+        BusKind.DEAF: relay.deaf,
+    }
+    async for event in bus:
+        if event.kind is BusKind.MESSAGE:
+            relay.phone_said(event.connection_id, event.connected_at_ms, event.received_at_ms, event.body)
+        elif event.kind is BusKind.GONE:
+            relay.phone_left(event.connection_id)
+        elif event.kind in others:
+            others[event.kind]()
+
+
+def _conversation_settings(learner: str, lease: Lease) -> ConversationSettings:
+    """Read the numbers; which questions are asked depends on learner and epoch, so that two tests need not be alike."""
+    choice = int.from_bytes(hashlib.sha256(f"{learner} {lease.epoch}".encode()).digest()[:4])
+    return overridden(ConversationSettings(plan=build_plan(exam_plan(), choice)))
+
+
+# boto3 clients are made once for an execution environment: making one costs more than a hundred calls.
+
+
+@functools.cache
+def _connections() -> Connections:
+    return Connections()
+
+
+@functools.cache
+def _assessments() -> Assessments:
+    return Assessments(table_settings())
+
+
+@functools.cache
+def _queue() -> FinishQueue:
+    return FinishQueue(finish_queue_url())
+
+
+@functools.cache
+def _micro() -> NovaMicro:
+    return NovaMicro(micro_settings())

@@ -1,0 +1,264 @@
+"""The talk: turns, every sign of barge-in, captions, and a transcript that holds each utterance once."""
+
+import base64
+import json
+
+import pytest
+
+from gateway.core.conversation.actions import SendEvents
+from gateway.core.conversation.dialogue import Dialogue
+from gateway.core.conversation.downlink import Downlink
+from gateway.core.conversation.examiner import Examiner, Phase
+from gateway.core.conversation.inputs import PostOutcome
+from gateway.core.conversation.line import MayaLine, StreamEvent
+from gateway.core.conversation.settings import ConversationSettings
+from gateway.core.conversation.transcript import Transcript
+from gateway.core.conversation.uplink import Frame
+from gateway.core.exam import build_plan
+from gateway.core.nova_events import (
+    AudioOutput,
+    ContentEnd,
+    ContentKind,
+    ContentStart,
+    InterruptedMarker,
+    Role,
+    Stage,
+    StopReason,
+    TextOutput,
+    UserSpeechEnd,
+    UserSpeechStart,
+)
+
+SETTINGS = ConversationSettings(plan=build_plan("tiny"))
+SECOND = 48_000
+PLAN = SETTINGS.plan.part(1)
+
+
+class Talk:
+    """A dialogue with its surroundings, and what the phone is told."""
+
+    def __init__(self) -> None:
+        self.now_ms = 0.0
+        self.actions = []
+        self.link = Downlink(SETTINGS, epoch=1)
+        self.link.attach("phone")
+        self.line = MayaLine(SETTINGS, self.actions.append, lambda: "prompt")
+        self.transcript = Transcript()
+        self.dialogue = Dialogue(self.link, self.line, self.transcript)
+        stream = self.line.open(PLAN, [], None, 0.0)
+        stream.move(StreamEvent.OPENED)
+        self.line.promote(replay=False)
+        self.dialogue.examiner = Examiner(PLAN, SETTINGS, 0.0)
+        self.told: list[dict] = []
+
+    def hear(self, *events) -> None:
+        for event in events:
+            self.dialogue.handle(event, self.now_ms)
+
+    def maya_says(self, *sentences: str, seconds: float = 1.0, end: StopReason | None = StopReason.END_TURN) -> None:
+        for number, sentence in enumerate(sentences):
+            last = number == len(sentences) - 1
+            self.hear(
+                ContentStart(f"t{number}", ContentKind.TEXT, Role.ASSISTANT, Stage.SPECULATIVE),
+                TextOutput(f"t{number}", Role.ASSISTANT, sentence),
+                ContentEnd(f"t{number}", ContentKind.TEXT, StopReason.PARTIAL_TURN),
+                ContentStart(f"a{number}", ContentKind.AUDIO, Role.ASSISTANT, None),
+                AudioOutput(
+                    f"a{number}", base64.b64encode(bytes(int(SECOND * seconds))).decode(), int(SECOND * seconds)
+                ),
+            )
+            if not last:
+                self.hear(ContentEnd(f"a{number}", ContentKind.AUDIO, StopReason.PARTIAL_TURN))
+            elif end is not None:
+                self.hear(ContentEnd(f"a{number}", ContentKind.AUDIO, end))
+
+    def maya_said(self, text: str) -> None:
+        self.hear(
+            ContentStart("f", ContentKind.TEXT, Role.ASSISTANT, Stage.FINAL), TextOutput("f", Role.ASSISTANT, text)
+        )
+
+    def learner_says(self, text: str, *, speech_events: bool = True) -> None:
+        if speech_events:
+            self.hear(UserSpeechStart(1_000.0), UserSpeechEnd(3_000.0, 3_400.0))
+        self.hear(ContentStart("u", ContentKind.TEXT, Role.USER, Stage.FINAL), TextOutput("u", Role.USER, text))
+
+    def phone(self) -> list[dict]:
+        new = []
+        while (post := self.link.poll(self.now_ms)) is not None:
+            new.append(json.loads(post.data))
+            self.link.settled(PostOutcome.DELIVERED, 0.0, self.now_ms)
+        self.told += new
+        return new
+
+    def play_out(self) -> None:
+        self.phone()
+        self.now_ms += 60_000.0
+        self.phone()
+        self.now_ms += 60_000.0
+
+    def utterances(self) -> list[tuple[str, str]]:
+        return [(said.who, said.text) for said in self.transcript.utterances]
+
+
+@pytest.fixture
+def talk() -> Talk:
+    return Talk()
+
+
+def test_a_turn_is_captioned_heard_and_then_listened_for(talk):
+    """Caption before sound, `speaking` and `listening` around it, in one order."""
+    talk.maya_says("Hello.", seconds=0.2)
+    types = [(m["type"], m.get("state")) for m in talk.phone()]
+    assert types == [("transcript", None), ("status", "speaking"), ("audio", None), ("status", "listening")]
+    assert talk.told[0] | {"n": 0, "epoch": 1} == talk.told[0]
+    assert (talk.told[0]["text"], talk.told[0]["final"]) == ("Hello.", False)
+
+
+@pytest.mark.parametrize("speech_events", [True, False])
+def test_each_utterance_stands_once_in_the_transcript(talk, speech_events):
+    """With and without the newer events, whether the final text comes late, twice or never."""
+    talk.maya_says("One.", "Two.")
+    talk.play_out()
+    talk.learner_says("mine is blue", speech_events=speech_events)
+    talk.maya_said("One.")
+    talk.maya_said("Two.")
+    talk.maya_says("Three.")
+    talk.maya_said("Three.")
+    talk.maya_said("Three.")
+    talk.play_out()
+    talk.learner_says("yes", speech_events=speech_events)
+    talk.dialogue.settle()
+    assert talk.utterances() == [
+        ("maya", "One. Two."),
+        ("learner", "mine is blue"),
+        ("maya", "Three."),
+        ("learner", "yes"),
+    ]
+
+
+def test_final_text_is_preferred_when_it_is_whole(talk):
+    """What Maya said may differ from what she meant to say."""
+    talk.maya_says("It is blue.")
+    talk.maya_said("It is very blue.")
+    talk.dialogue.settle()
+    assert talk.utterances() == [("maya", "It is very blue.")]
+
+
+SIGNS = {
+    "speech": [UserSpeechStart(5_000.0)],
+    "marker": [InterruptedMarker("x")],
+    "stop reason": [ContentEnd("a0", ContentKind.AUDIO, StopReason.INTERRUPTED)],
+    "all": [
+        UserSpeechStart(5_000.0),
+        InterruptedMarker("x"),
+        ContentEnd("a0", ContentKind.AUDIO, StopReason.INTERRUPTED),
+    ],
+}
+
+
+@pytest.mark.parametrize("sign", SIGNS)
+def test_any_sign_of_barge_in_stops_the_turn_once(talk, sign):
+    """Unsent speech is dropped, the phone is told once, more of the turn is not sent."""
+    talk.maya_says("A long question about many things.", seconds=10.0, end=None)
+    talk.phone()
+    talk.now_ms = 1_500.0
+    talk.hear(*SIGNS[sign])
+    told = talk.phone()
+    assert [m["type"] for m in told].count("interrupted") == 1
+    assert all(m["type"] != "audio" for m in told)
+    assert talk.link.unplayed_ms(talk.now_ms) == 0.0
+
+
+def test_late_speech_of_an_interrupted_turn_is_not_heard(talk):
+    """The service goes on sending for a moment after the learner has begun to speak."""
+    talk.maya_says("A long question.", seconds=2.0, end=None)
+    talk.hear(UserSpeechStart(5_000.0))
+    talk.phone()
+    talk.hear(AudioOutput("a0", base64.b64encode(bytes(4_800)).decode(), 4_800))
+    assert talk.phone() == []
+    talk.hear(UserSpeechEnd(6_000.0, 6_400.0))
+    talk.maya_says("The next.", seconds=0.2)
+    assert any(m["type"] == "audio" and m["turn"] == 1 for m in talk.phone())
+
+
+def test_the_transcript_says_what_was_heard(talk):
+    """The phone's word decides: half the sound is half the words."""
+    talk.maya_says("one two three four five six seven eight", seconds=8.0)
+    talk.phone()
+    talk.now_ms = 1_000.0
+    talk.hear(UserSpeechStart(5_000.0))
+    talk.dialogue.heard(0, 4_000.0)
+    talk.learner_says("stop please")
+    assert talk.utterances()[0] == ("maya", "one two three four")
+
+
+def test_without_a_word_of_the_phone_the_clock_decides(talk):
+    """What was sent and not yet played was not heard."""
+    talk.maya_says("one two three four five six seven eight", seconds=8.0)
+    talk.phone()
+    talk.now_ms = 2_000.0
+    talk.hear(UserSpeechStart(5_000.0))
+    talk.learner_says("stop please")
+    assert talk.utterances()[0] == ("maya", "one two")
+
+
+def test_speech_in_silence_interrupts_nothing(talk):
+    """The sign comes at every utterance; where nothing plays it means nothing."""
+    talk.maya_says("Hello.", seconds=1.0)
+    talk.phone()
+    talk.now_ms = 5_000.0
+    talk.hear(UserSpeechStart(9_000.0))
+    assert all(m["type"] != "interrupted" for m in talk.phone())
+
+
+def test_a_turn_that_has_left_the_service_can_still_be_interrupted(talk):
+    """Speech runs ahead of the ear: the turn is over for the service and still sounds at the phone."""
+    talk.maya_says("A long question.", seconds=2.5)
+    talk.phone()
+    talk.now_ms = 1_000.0
+    talk.hear(UserSpeechStart(9_000.0), UserSpeechStart(9_100.0))
+    assert [m["type"] for m in talk.phone()].count("interrupted") == 1
+
+
+def test_speaking_time_is_measured_by_the_service(talk):
+    """By its offsets where it tells them, else by the words."""
+    talk.learner_says("a b c")
+    assert talk.dialogue.spoken_ms == {1: 2_000.0}
+    talk.learner_says("a b c", speech_events=False)
+    assert talk.dialogue.spoken_ms == {1: 3_200.0}
+
+
+def test_the_closing_line_closes_the_part(talk):
+    """The part is over when it has been said to its end, also when the learner speaks over it."""
+    examiner = talk.dialogue.examiner
+    talk.maya_says("A question?")
+    assert examiner.phase is Phase.ASKING
+    talk.maya_says(PLAN.closing, end=None)
+    assert examiner.phase is Phase.CLOSING
+    talk.hear(UserSpeechStart(9_000.0))
+    assert examiner.phase is Phase.OVER
+
+
+def test_a_lost_stream_leaves_what_was_heard(talk):
+    """A turn that broke off stands in the history as far as it came, and Maya owes the rest."""
+    talk.maya_says("one two", seconds=1.0, end=None)
+    talk.dialogue.stream_changed()
+    assert [(turn.role, turn.text) for turn in talk.dialogue.history()] == [(Role.ASSISTANT, "one two")]
+    talk.learner_says("yes")
+    assert talk.dialogue.maya_owes
+    assert talk.utterances() == [("maya", "one two"), ("learner", "yes")]
+
+
+def test_speech_without_a_final_transcript_is_kept_for_a_successor(talk):
+    """What has its transcript is let go; what was said after it is not."""
+    pcm = base64.b64encode(bytes(3_200)).decode()
+    for _ in range(40):
+        talk.line.hear(Frame(pcm, 100.0))
+    talk.hear(UserSpeechStart(1_000.0), UserSpeechEnd(3_000.0, 3_400.0))
+    talk.hear(ContentStart("u", ContentKind.TEXT, Role.USER, Stage.FINAL), TextOutput("u", Role.USER, "words"))
+    successor = talk.line.open(PLAN, [], None, 0.0)
+    successor.move(StreamEvent.OPENED)
+    talk.actions.clear()
+    talk.line.promote(replay=True)
+    replayed = [action for action in talk.actions if isinstance(action, SendEvents)]
+    assert len(replayed) == 10
