@@ -7,9 +7,10 @@ import asyncio
 import contextlib
 import os
 import sys
+import time
 from collections.abc import Coroutine, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from infra.local import aws, recordings
 from infra.local.deployment import ROOT
@@ -21,12 +22,20 @@ from infra.local.supervisor import MARK_NAME, Supervisor
 from infra.local.tether import tethered
 from infra.local.up import SPEECH, Hurry, local_cloud, relative
 
+if TYPE_CHECKING:
+    import redis
+
 LEARNER = "demo-learner"
 MODULE = "academic_speaking"
 _LONGEST_S = 115.0
 _LEAVE_S = 5.0
 # A second of the learner's audio is 32,000 bytes; progress is a few hundred.
 _PROGRESS_BYTES = 16_000
+# Learners who speak with Maya now, each with an expiry of its own.
+_LINES = "maya:lines"
+_NEVER = -1
+_LINE_WITHIN_S = 10.0
+_POLL_S = 0.05
 
 
 class DemoError(Exception):
@@ -182,18 +191,38 @@ def _band(assessment: Mapping[str, Any]) -> str:
 
 
 def _redis_keys(state: State) -> Iterator[str]:
-    """Yield a line for each key of the gateway; all must be small and expire by themselves."""
+    """Yield a line for each key of the gateway; all must be small and expire by themselves.
+
+    Raises:
+        DemoError: a key does not expire, is too large, or the learner still holds a line.
+    """
     # Imported here: it takes 0.3 s, which the commands beside this one need not wait for.
     import redis  # noqa: PLC0415
 
     with redis.Redis.from_url(state.redis_url, decode_responses=True) as connection:
+        _wait_for_line(connection)
         for name in sorted(connection.scan_iter(match="maya:*")):
+            if name == _LINES:
+                continue  # other learners' lines
             size_bytes, expires_s = connection.memory_usage(name) or 0, connection.ttl(name)
-            if expires_s == -1:
+            if expires_s == _NEVER:
                 raise DemoError(f"the Redis key {name} would stay for ever")
             if size_bytes > _PROGRESS_BYTES:
                 raise DemoError(f"the Redis key {name} is larger than progress can be: {size_bytes} bytes")
             yield f"  {name}  {size_bytes} bytes, expires in {max(expires_s, 0)} s"
+
+
+def _wait_for_line(connection: "redis.Redis") -> None:
+    """Wait until the relay has given Maya's line back, which it does after its last word to the phone.
+
+    Raises:
+        DemoError: it has not.
+    """
+    deadline = time.monotonic() + _LINE_WITHIN_S
+    while connection.zscore(_LINES, LEARNER) is not None:
+        if time.monotonic() > deadline:
+            raise DemoError("the conversation still holds one of Maya's lines")
+        time.sleep(_POLL_S)
 
 
 def _waiting(sqs: Any, url: str) -> int:

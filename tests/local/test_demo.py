@@ -91,6 +91,19 @@ def test_a_key_as_large_as_speech_is_no_success(state: State, cloud: Cloud) -> N
         list(_account(state))
 
 
+def test_a_line_that_is_not_given_back_is_no_success(
+    state: State, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A conversation that is over holds none of Maya's lines; those of other learners are their affair."""
+    monkeypatch.setattr("infra.local.demo._LINE_WITHIN_S", 0)
+    with cloud.redis() as connection:
+        connection.zadd("maya:lines", {"somebody": 1})
+        assert list(_account(state))
+        connection.zadd("maya:lines", {LEARNER: 1})
+    with pytest.raises(DemoError, match="still holds one of Maya's lines"):
+        list(_account(state))
+
+
 def test_an_unsaved_assessment_is_no_success(state: State, cloud: Cloud) -> None:
     """What waits in the queue was not saved."""
     sqs = cloud.client("sqs")
