@@ -86,7 +86,7 @@ def remote_errors(service: str) -> Iterator[None]:
         meaning = ServiceUnavailable(f"{service} could not be called: {type(error).__name__}")
     else:
         return
-    raise meaning
+    raise meaning from None
 
 
 def error_code(error: ClientError) -> str:
