@@ -475,6 +475,21 @@ def test_final_texts_can_be_missing_or_doubled(setting: str, times: int) -> None
     assert len(set(ids)) == len(ids)
 
 
+def test_texts_wait_for_the_end_of_an_audio_block() -> None:
+    """Blocks never overlap: a FINAL text that is due while audio leaves comes after it."""
+    world = World(settings=SERVICE)
+    world.talent.replies.append(Reply(("Yes.", "word " * 300)))
+    world.utter("hello")
+    world.advance(30_000)
+    story = world.story()
+    assert story[story.index("AUDIO ends PARTIAL_TURN") + 3 :][:4] == [
+        "audio",
+        "AUDIO ends END_TURN",
+        "ASSISTANT FINAL",
+        "Yes.",
+    ]
+
+
 def test_final_texts_can_be_later_still() -> None:
     """An added delay holds them back until the next input."""
     world = World(settings=with_settings(final_extra_ms=60_000))
