@@ -157,7 +157,7 @@ class _KeySet:
         self._asked_s = self._now_s()
         try:
             keys = _read_keys(self._fetch(self._settings.jwks_url, self._settings.jwks_timeout_s))
-        except (OSError, HTTPException, ValueError, RecursionError):
+        except (OSError, HTTPException, ValueError, TypeError, KeyError, RecursionError):
             keys = {}
         if not keys:
             raise KeysUnavailable("the issuer's keys cannot be had")
