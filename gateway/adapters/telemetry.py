@@ -203,7 +203,7 @@ class Telemetry:
 
     def _count(self, metric: Metric, fields: Mapping[str, Value]) -> None:
         value = fields.get(metric.value_field) if metric.value_field else 1
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
             return
         emitter = EphemeralMetrics(namespace=NAMESPACE, service=self._function)
         if metric.dimension:
