@@ -76,10 +76,10 @@ class Services(Protocol):
     def fault_of(self, error: RemoteError) -> Fault:
         """Say what a stream's error means."""
 
-    def post(self, connection_id: str, data: str) -> None:
+    async def post(self, connection_id: str, data: str) -> None:
         """Post to the phone; raises `PhoneGone`, `PhoneSlow` or another `RemoteError`."""
 
-    def disconnect(self, connection_id: str) -> None:
+    async def disconnect(self, connection_id: str) -> None:
         """Close the phone's connection; one that is gone is no error."""
 
     def module_unlocked(self, learner: str, module: str) -> bool:
@@ -360,7 +360,7 @@ class Relay:
     async def _post_now(self, action: Post) -> None:
         outcome, retry_after_ms = PostOutcome.DELIVERED, 0.0
         try:
-            await asyncio.to_thread(self.services.post, action.connection_id, action.data)
+            await self.services.post(action.connection_id, action.data)
         except PhoneGone:
             outcome = PostOutcome.GONE
         except PhoneSlow as error:
@@ -371,7 +371,7 @@ class Relay:
 
     async def _disconnect_now(self, connection_id: str) -> None:
         try:
-            await asyncio.to_thread(self.services.disconnect, connection_id)
+            await self.services.disconnect(connection_id)
         except RemoteError as error:
             self.services.record("disconnect_failed", {"code": error.code})
         self._lanes.pop(connection_id, None)

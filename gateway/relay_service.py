@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import hashlib
+import sys
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -33,10 +34,10 @@ from gateway.settings import (
     table_settings,
 )
 
-try:
-    from uvloop import new_event_loop  # less CPU for each frame
-except ImportError:  # there is none for Windows
+if sys.platform == "win32":
     from asyncio import new_event_loop
+else:
+    from uvloop import new_event_loop  # less CPU for each frame
 
 
 class Context(Protocol):
@@ -63,7 +64,7 @@ class RelayServices:
         self._lease = lease
         self._nova = nova
         self._telemetry = telemetry
-        self._connections = _connections()
+        self._connections = Connections()
         self._lines = lines()
 
     async def open_stream(self, events: tuple[bytes, ...]) -> NovaStream:
@@ -74,13 +75,18 @@ class RelayServices:
         """Say what a stream's error means."""
         return fault_of(error)
 
-    def post(self, connection_id: str, data: str) -> None:
+    async def post(self, connection_id: str, data: str) -> None:
         """Post to the phone."""
-        self._connections.post(connection_id, data)
+        await self._connections.post(connection_id, data)
 
-    def disconnect(self, connection_id: str) -> None:
+    async def disconnect(self, connection_id: str) -> None:
         """Close the phone's connection."""
-        self._connections.disconnect(connection_id)
+        await self._connections.delete(connection_id)
+
+    async def close(self) -> None:
+        """Release what belongs to this conversation's event loop."""
+        await self._connections.close()
+        await self._nova.close()
 
     def module_unlocked(self, learner: str, module: str) -> bool:
         """Whether the learner may take the module."""
@@ -163,8 +169,7 @@ async def _hold(learner: str, relay_id: str, within_s: float) -> None:
 async def _converse(
     learner: str, bus: Bus, sessions: Sessions, lease: Lease, telemetry: Telemetry, within_s: float
 ) -> None:
-    nova = NovaSonic(sonic_settings())
-    services = RelayServices(sessions, lease, nova, telemetry.bind(epoch=lease.epoch))
+    services = RelayServices(sessions, lease, NovaSonic(sonic_settings()), telemetry.bind(epoch=lease.epoch))
     relay = Relay(learner, services, _conversation_settings(learner, lease), epoch=lease.epoch)
     listener = asyncio.create_task(_listen(bus, relay))
     try:
@@ -172,7 +177,7 @@ async def _converse(
     finally:
         listener.cancel()
         await asyncio.gather(listener, return_exceptions=True)
-        await nova.close()
+        await services.close()
 
 
 async def _listen(bus: Bus, relay: Relay) -> None:
@@ -197,11 +202,6 @@ def _conversation_settings(learner: str, lease: Lease) -> ConversationSettings:
 
 
 # boto3 clients are made once for an execution environment: making one costs more than a hundred calls.
-
-
-@functools.cache
-def _connections() -> Connections:
-    return Connections()
 
 
 @functools.cache

@@ -31,3 +31,7 @@ echo "Setting up $venv with $("$python" --version)"
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
 "$venv/bin/python" -m pip --disable-pip-version-check install -q uv
 "$venv/bin/uv" pip install -q --python "$venv/bin/python" --require-hashes -r requirements.txt
+
+# The demo's recorded human speech; everything else works without it.
+"$venv/bin/python" -m infra.local.recordings --out .cache/recordings >/dev/null ||
+  echo "The recorded speech could not be fetched: 'make demo' will say so; run 'make setup' again later." >&2

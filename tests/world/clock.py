@@ -4,7 +4,6 @@ import heapq
 import itertools
 from collections.abc import Callable
 
-
 _MOST_AT_ONCE = 100_000
 """More things at one moment are a timer that rings for ever."""
 

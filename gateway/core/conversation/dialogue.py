@@ -285,7 +285,7 @@ class Dialogue:
     def _caption(self, turn: int, who: str, text: str, *, final: bool) -> None:
         if not text.strip():
             return
-        caption = {"turn": turn, "who": who, "text": text[:MAX_TEXT_CHARS], "final": final}
+        caption: dict[str, Any] = {"turn": turn, "who": who, "text": text[:MAX_TEXT_CHARS], "final": final}
         if who == "maya" and not final:
             self._downlink.tell(Caption, part_of=turn, **caption)
         else:
