@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import h2.config
 import h2.connection
@@ -162,8 +163,8 @@ class _Protocol(asyncio.Protocol):
         self._streams: dict[int, ServerStream] = {}
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        # uvloop's transports do not derive from asyncio's.
+        self.transport = cast("asyncio.Transport", transport)
         self._server.connections.add(self)
         self._server.accepted += 1
         self.h2.initiate_connection()
