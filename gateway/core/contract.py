@@ -8,8 +8,19 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
+from pydantic import BaseModel
+
 from gateway.core import examples
-from gateway.core.messages import DOWN_MESSAGES, MAX_MESSAGE_BYTES, SUBPROTOCOL, UP_MESSAGES, Message, Up
+from gateway.core.assessment import Assessment
+from gateway.core.messages import (
+    DOWN_MESSAGES,
+    MAX_MESSAGE_BYTES,
+    SUBPROTOCOL,
+    UP_MESSAGES,
+    AssessmentMessage,
+    Message,
+    Up,
+)
 
 JSON_SCHEMA: Final = "http://json-schema.org/draft-07/schema#"
 ASYNCAPI_VERSION: Final = "3.0.0"
@@ -33,20 +44,19 @@ def direction(message: type[Message]) -> str:
 
 def schema(message: type[Message]) -> Schema:
     """The JSON Schema of one message."""
-    raw = message.model_json_schema()
-    definitions = raw.pop("$defs", {})
     from_app = direction(message) == APP_TO_GATEWAY
-    node = _plain(raw, definitions, from_app=from_app)
+    node = _Plain(message, from_app=from_app).schema()
     identity = ("action", "type") if from_app else ("type",)
     for name in identity:
         del node["properties"][name]["default"]
+    if message is AssessmentMessage:
+        node["properties"]["assessment"] = _Plain(Assessment, keep_null=True).schema()
     return {
         "$schema": JSON_SCHEMA,
         "$id": f"urn:{SUBPROTOCOL}:{direction(message)}:{message_name(message)}",
         "title": message_name(message),
-        "description": _words(message),
         **node,
-        "required": list(dict.fromkeys([*identity, *node.get("required", [])])),
+        "required": list(dict.fromkeys([*identity, *node["required"]])),
     }
 
 
@@ -155,48 +165,70 @@ def _key(message: type[Message]) -> str:
     return f"{prefix}_{message_name(message)}"
 
 
-def _words(message: type[Message]) -> str:
-    return (message.__doc__ or "").strip().replace("``", "`")
+def _words(message: type[BaseModel]) -> str:
+    return _first_line((message.__doc__ or "").strip())
 
 
-def _plain(node: Any, definitions: Mapping[str, Any], *, from_app: bool) -> Any:
-    """A schema node without pydantic's titles, references and the null of left-out fields, in words of draft-07."""
-    if isinstance(node, list):
-        return [_plain(item, definitions, from_app=from_app) for item in node]
-    if not isinstance(node, dict):
-        return node
-    if "$ref" in node:
-        definition = definitions[node["$ref"].rsplit("/", 1)[-1]]
-        return _plain({**definition, **_less(node, "$ref")}, definitions, from_app=from_app)
-    node = _object(node, from_app=from_app) if "properties" in node else _without_null(node)
-    if "prefixItems" in node:
-        node = {**_less(node, "prefixItems"), "items": node["prefixItems"], "additionalItems": False}
-    return {key: _plain(value, definitions, from_app=from_app) for key, value in node.items()}
+def _first_line(text: str) -> str:
+    return text.partition("\n\n")[0].replace("``", "`")
 
 
-def _object(node: Schema, *, from_app: bool) -> Schema:
-    """An object: the app may leave out what has a default, while the gateway sends all that has a value."""
-    properties = {name: _less(field, "title") for name, field in node["properties"].items()}
-    sent = [name for name, field in properties.items() if not _nullable(field)]
-    return {
-        "type": "object",
-        "required": node.get("required", []) if from_app else sent,
-        "additionalProperties": not from_app,
-        "properties": properties,
-    }
+class _Plain:
+    """Pydantic's schema of a model without its titles and references, in words of draft-07.
+
+    Args:
+        model: which model.
+        from_app: whether the app writes it; then it may leave out what has a default, and add nothing.
+        keep_null: whether an optional field without a value is written as null; else it is left out.
+    """
+
+    def __init__(self, model: type[BaseModel], *, from_app: bool = False, keep_null: bool = False) -> None:
+        self._raw = model.model_json_schema()
+        self._definitions: Mapping[str, Schema] = self._raw.get("$defs", {})
+        self._from_app = from_app
+        self._keep_null = keep_null
+
+    def schema(self) -> Schema:
+        """The whole schema."""
+        plain: Schema = self._node(_less(self._raw, "$defs"))
+        return plain
+
+    def _node(self, node: Any) -> Any:
+        if isinstance(node, list):
+            return [self._node(item) for item in node]
+        if not isinstance(node, dict):
+            return node
+        if "$ref" in node:
+            definition = self._definitions[node["$ref"].rsplit("/", 1)[-1]]
+            return self._node({**definition, **_less(node, "$ref")})
+        node = self._object(node) if "properties" in node else self._without_null(node)
+        if "prefixItems" in node:
+            node = {**_less(node, "prefixItems"), "items": node["prefixItems"], "additionalItems": False}
+        kept = {key: value for key, value in node.items() if key != "title" or not isinstance(value, str)}
+        return {key: self._node(value) for key, value in kept.items()}
+
+    def _object(self, node: Schema) -> Schema:
+        """An object: the gateway sends all fields that have a value."""
+        properties = node["properties"]
+        sent = [name for name, field in properties.items() if self._keep_null or not _nullable(field)]
+        return {
+            "type": "object",
+            "description": _first_line(node.get("description", "")),
+            "required": node.get("required", []) if self._from_app else sent,
+            "additionalProperties": not self._from_app,
+            "properties": properties,
+        }
+
+    def _without_null(self, node: Schema) -> Schema:
+        if not _nullable(node) or self._keep_null:
+            return node
+        kinds = [kind for kind in node["anyOf"] if kind != {"type": "null"}]
+        rest = _less(node, "anyOf", "default")
+        return {**kinds[0], **rest} if len(kinds) == 1 else {"anyOf": kinds, **rest}
 
 
 def _nullable(node: Schema) -> bool:
     return {"type": "null"} in node.get("anyOf", [])
-
-
-def _without_null(node: Schema) -> Schema:
-    """Optional fields are left out on the wire, so null is no value of theirs."""
-    if not _nullable(node):
-        return node
-    kinds = [kind for kind in node["anyOf"] if kind != {"type": "null"}]
-    rest = _less(node, "anyOf", "default")
-    return {**kinds[0], **rest} if len(kinds) == 1 else {"anyOf": kinds, **rest}
 
 
 def _less(node: Schema, *keys: str) -> Schema:

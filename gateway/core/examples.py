@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from gateway.core.assessment import Assessment
 from gateway.core.messages import (
     AckDown,
     AckUp,
@@ -35,6 +36,30 @@ _SESSION: Final = "0b9f3a52-6f0e-4c1d-9a57-2f6f0c9d1e11"
 _EPOCH: Final = 1_795_176_000_000
 _SILENCE_20_MS_AT_8000_HZ: Final = "A" * 426 + "A="
 _PROMPT: Final = "lag-1"
+
+_CRITERIA: Final = {
+    "fluency_coherence": {"band": 6, "comment": "You kept going without long pauses.", "basis": "heard"},
+    "lexical_resource": {"band": 7, "comment": "You chose precise words.", "basis": "heard"},
+    "grammatical_range_accuracy": {"band": 6, "comment": "Your past tenses were not always right.", "basis": "heard"},
+    "pronunciation": None,
+}
+_ASSESSMENT: Final = Assessment.model_validate(
+    {
+        "session_id": _SESSION,
+        "module": "academic_speaking",
+        "status": "partial",
+        "parts_assessed": [1],
+        "criteria": _CRITERIA,
+        "overall": 6.5,
+        "summary": "A good beginning: your answers were clear and to the point.",
+        "strengths": ["Precise words"],
+        "next_steps": ["Practise the past tenses"],
+        "parts": [{"part": 1, "criteria": _CRITERIA}],
+        "spoken_s": 84,
+        "epoch": _EPOCH,
+        "created_at": "2026-11-20T12:00:00Z",
+    }
+).model_dump(mode="json")
 
 EXAMPLES: Final[tuple[Message, ...]] = (
     Start(session_id=_SESSION, module="academic_speaking", region="ap-southeast-1", client="example 1.0"),
@@ -80,7 +105,7 @@ EXAMPLES: Final[tuple[Message, ...]] = (
     ),
     LagCleared(epoch=_EPOCH, n=31, prompt_id=_PROMPT, why="answered"),
     GoAway(epoch=_EPOCH, n=80, time_left_s=30),
-    AssessmentMessage(epoch=_EPOCH, n=90, assessment={"overall": 6.5}, saved=True),
+    AssessmentMessage(epoch=_EPOCH, n=90, assessment=_ASSESSMENT, saved=True),
     Error(
         epoch=_EPOCH,
         code="bad_audio",

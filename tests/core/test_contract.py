@@ -22,7 +22,7 @@ from gateway.core.contract import (
     schemas,
 )
 from gateway.core.errors import BadAudio, BadMessage
-from gateway.core.messages import DOWN_MESSAGES, UP_MESSAGES
+from gateway.core.messages import DOWN_MESSAGES, UP_MESSAGES, AssessmentMessage
 from gateway.core.wire import encode, parse_up
 
 PUBLISHED = Path(gateway.contract.__file__).parent
@@ -50,8 +50,9 @@ def test_schemas_are_schemas(cls):
     document = schema(cls)
     jsonschema.Draft7Validator.check_schema(document)
     text = json.dumps(document)
-    for word in ("$ref", "$defs", "prefixItems", '"null"'):
+    for word in ("$ref", "$defs", "prefixItems"):
         assert word not in text
+    assert ('"null"' in text) is (cls is AssessmentMessage)
     assert document["description"]
 
 
@@ -99,6 +100,17 @@ def test_schema_and_parser_agree(cls):
         assert taken is valid(cls, changed) or base64_needs_length or newline_at_the_end
 
     agree()
+
+
+def test_the_assessment_is_part_of_the_contract():
+    """What the app shows as written assessment is described to the last field."""
+    document = json.loads(encode(examples.of(AssessmentMessage)))
+    assessment = document["assessment"]
+    for field in assessment:
+        less = {key: value for key, value in assessment.items() if key != field}
+        assert not valid(AssessmentMessage, {**document, "assessment": less}), field
+    assert not valid(AssessmentMessage, {**document, "assessment": {**assessment, "overall": 6.3}})
+    assert valid(AssessmentMessage, {**document, "assessment": {**assessment, "overall": None}})
 
 
 def test_asyncapi_names_every_message_once():

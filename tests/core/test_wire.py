@@ -56,9 +56,9 @@ def test_messages_of_the_gateway_come_back(message):
 
 
 def test_text_is_compact_and_leaves_out_what_has_no_value():
-    """No spaces, no nulls."""
+    """No spaces; no nulls but those of the assessment's own document."""
     assert encode(examples.of(Ping)) == '{"type":"ping","action":"stream","id":7,"at":93500.0}'
-    assert "null" not in "".join(encode(message) for message in examples.EXAMPLES)
+    assert "null" not in "".join(encode(message) for message in examples.EXAMPLES if message.type != "assessment")
 
 
 def test_action_may_be_missing_but_not_wrong():
@@ -255,7 +255,7 @@ def mutate(rng, body):
 
 def test_fuzzed_messages_raise_nothing_else():
     """10,000 damaged messages are read, or refused as bad messages or bad audio, in both directions."""
-    rng = random.Random(20261120)  # noqa: S311 - repeatable damage
+    rng = random.Random(20261120)
     bodies = [encode(message) for message in examples.EXAMPLES]
     refused = 0
     for _ in range(10_000):
