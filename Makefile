@@ -11,7 +11,7 @@ STAMP  := $(VENV)/.ready
 .PHONY: help setup demo up test check format bench contract lock clean
 
 help: ## List the commands
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 setup: $(STAMP) ## Make .venv with all that the other commands need
 
@@ -33,7 +33,7 @@ check: setup ## Formatter, linter, types, published contract
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(PYTHON) -m gateway.core.contract --check docs
+	$(PYTHON) -m gateway.contract --check
 
 format: setup ## Format and mend what the linter can
 	$(BIN)/ruff format .
@@ -43,7 +43,7 @@ bench: setup ## Measure added latency, CPU and memory against the SDK alone
 	@$(PYTHON) -m tests.bench
 
 contract: setup ## Write the AsyncAPI document and the JSON Schemas from the message models
-	$(PYTHON) -m gateway.core.contract --write docs
+	$(PYTHON) -m gateway.contract --write
 
 lock: setup ## Resolve requirements.txt anew, with hashes and without addresses
 	$(BIN)/uv pip compile -q --python-version 3.12 --generate-hashes --universal --no-emit-index-url --no-annotate \

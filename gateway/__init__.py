@@ -1,0 +1,1 @@
+"""The product: a speech gateway between phones and Amazon Nova Sonic."""

@@ -160,17 +160,15 @@ async def _hold(learner: str, relay_id: str, within_s: float) -> None:
         if lease is None:
             telemetry.record("lease_taken")
             return
-        await _converse(learner, bus, sessions, lease, telemetry, within_s)
+        services = RelayServices(sessions, lease, NovaSonic(sonic_settings()), telemetry.bind(epoch=lease.epoch))
+        await _converse(bus, services, lease, within_s)
     finally:
         await bus.close()
         await client.aclose()
 
 
-async def _converse(
-    learner: str, bus: Bus, sessions: Sessions, lease: Lease, telemetry: Telemetry, within_s: float
-) -> None:
-    services = RelayServices(sessions, lease, NovaSonic(sonic_settings()), telemetry.bind(epoch=lease.epoch))
-    relay = Relay(learner, services, _conversation_settings(learner, lease), epoch=lease.epoch)
+async def _converse(bus: Bus, services: RelayServices, lease: Lease, within_s: float) -> None:
+    relay = Relay(lease.learner, services, _conversation_settings(lease), epoch=lease.epoch)
     listener = asyncio.create_task(_listen(bus, relay))
     try:
         await relay.run(within_s)
@@ -195,9 +193,9 @@ async def _listen(bus: Bus, relay: Relay) -> None:
             others[event.kind]()
 
 
-def _conversation_settings(learner: str, lease: Lease) -> ConversationSettings:
+def _conversation_settings(lease: Lease) -> ConversationSettings:
     """Read the numbers; which questions are asked depends on learner and epoch, so that two tests need not be alike."""
-    choice = int.from_bytes(hashlib.sha256(f"{learner} {lease.epoch}".encode()).digest()[:4])
+    choice = int.from_bytes(hashlib.sha256(f"{lease.learner} {lease.epoch}".encode()).digest()[:4])
     return overridden(ConversationSettings(plan=build_plan(exam_plan(), choice)))
 
 

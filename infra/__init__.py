@@ -1,0 +1,1 @@
+"""The cloud: as CloudFormation pieces, and on one machine."""

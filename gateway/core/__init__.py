@@ -1,0 +1,1 @@
+"""All decisions, without input, output or clock."""

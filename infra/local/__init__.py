@@ -1,0 +1,1 @@
+"""The cloud on one machine: stand-ins that speak the real wire protocols, started together."""

@@ -39,7 +39,7 @@ def test_nine_choices_give_nine_tests():
 
 def test_an_unknown_plan_is_named():
     """A wrong setting says what it was and what there is."""
-    with pytest.raises(ValueError, match="'brief'.*full, demo and tiny"):
+    with pytest.raises(ValueError, match=r"'brief'.*full, demo and tiny"):
         build_plan("brief")
 
 

@@ -244,7 +244,7 @@ class Pipe:
 
 def exchange(seed, *, items, lost, doubled, jitter_ms, drops):
     """Send items over a wild line, acknowledge twice a second, resume after drops; returns what was delivered."""
-    rng = random.Random(seed)  # noqa: S311 - repeatable chance
+    rng = random.Random(seed)
     there, back = (Pipe(rng, lost=lost, doubled=doubled, jitter_ms=jitter_ms) for _ in range(2))
     sender: Outbox[int] = Outbox(hold_ms=75_000)
     receiver: Inbox[int] = Inbox(window=1024)
@@ -288,7 +288,7 @@ def exchange(seed, *, items, lost, doubled, jitter_ms, drops):
 @pytest.mark.parametrize("seed", range(40))
 def test_a_wild_line_delivers_everything_once_and_in_order(seed):
     """Over a line that loses, doubles, reorders and drops, each item arrives once, in order, and the buffer stays small."""
-    rng = random.Random(1000 + seed)  # noqa: S311 - repeatable chance
+    rng = random.Random(1000 + seed)
     delivered, most_held = exchange(
         seed,
         items=150,

@@ -53,7 +53,7 @@ class Client:
         self.connection = redis.Redis.from_url(url, protocol=2)
 
     def __call__(self, command: str) -> object:
-        return self.connection.execute_command(*command.split())  # type: ignore[no-untyped-call]
+        return self.connection.execute_command(*command.split())
 
 
 Connect = Callable[[str], Client]

@@ -5,7 +5,7 @@ import json
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from gateway.core.assessment import MicroRequest
@@ -19,6 +19,7 @@ from infra.local.nova.service_errors import ServiceError
 from infra.local.nova.settings import PROFILES, Settings
 from infra.local.nova.validator import SessionValidator
 from infra.local.nova.voices import hear_plain, make_ears, speak_plain
+from infra.local.nova.voices.plain import Utterance
 from tests.world.clock import Clock, Timer
 
 MODEL = "amazon.nova-2-sonic-v1:0"
@@ -108,7 +109,7 @@ class VirtualNova:
         if session is None:
             return
         for event in events:
-            self._clock.after(_WIRE_MS, lambda event=event: self._take(session, event))
+            self._clock.after(_WIRE_MS, partial(self._take, session, event))
 
     def close(self, stream_id: int) -> None:
         """Close a stream, after what was sent before."""
@@ -175,7 +176,7 @@ class VirtualNova:
                 session.said.append(bytearray())
             case ExpectToolResult(tool_use_id):
                 session.validator.tool_called(tool_use_id)
-            case Transcribe(utterance, request):
+            case Transcribe(utterance, request) if isinstance(request, Utterance):
                 session.engine.transcribed(utterance, hear_plain(request.pcm, request.rate), now_ms)
             case Speak(sentence, text, rate, _):
                 session.engine.spoken(sentence, say(text, rate), now_ms)
@@ -203,4 +204,5 @@ def micro(request: MicroRequest) -> Mapping[str, Any]:
     }
     answer = make_mind(system_prompt=request.system, history=(), tools=()).reply_converse(converse)
     [block] = answer["output"]["message"]["content"]
-    return block["toolUse"]["input"]
+    arguments: Mapping[str, Any] = block["toolUse"]["input"]
+    return arguments

@@ -79,6 +79,16 @@ PERFECT = Line()
 WILD = Line(jitter_ms=120.0, lost=0.04, doubled=0.06, late=0.08)
 
 
+def tiny(**changes: Any) -> ConversationSettings:
+    """Settings of the shortest test, with changes."""
+    # The plain voice speaks four times as fast as people do.
+    settings = ConversationSettings(plan=build_plan("tiny"), assess_from_s=0.25)
+    return replace(settings, **changes)
+
+
+_GRANTED = AdmissionSettled(Admission.GRANTED)
+
+
 @dataclass
 class World:
     """One conversation of one learner.
@@ -93,11 +103,11 @@ class World:
 
     seed: int
     line: Line = PERFECT
-    settings: ConversationSettings = field(default_factory=lambda: tiny())
+    settings: ConversationSettings = field(default_factory=tiny)
     nova_settings: Settings = field(default_factory=Settings)
     barge_in: float = 0.0
     frame_ms: int = 100
-    admission: AdmissionSettled = AdmissionSettled(Admission.GRANTED)
+    admission: AdmissionSettled = _GRANTED
     micro_fails: bool = False
     post_ms: tuple[float, float] = (4.0, 12.0)
     save_outcome: SaveOutcome = SaveOutcome.SAVED
@@ -336,10 +346,3 @@ class World:
     def ended(self) -> bool:
         """Whether the gateway's side is over."""
         return self.conversation.state is State.ENDED
-
-
-def tiny(**changes: Any) -> ConversationSettings:
-    """Settings of the shortest test, with changes."""
-    # The plain voice speaks four times as fast as people do.
-    settings = ConversationSettings(plan=build_plan("tiny"), assess_from_s=0.25)
-    return replace(settings, **changes)

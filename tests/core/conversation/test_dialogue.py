@@ -2,10 +2,11 @@
 
 import base64
 import json
+from typing import Any
 
 import pytest
 
-from gateway.core.conversation.actions import SendEvents
+from gateway.core.conversation.actions import Action, SendEvents
 from gateway.core.conversation.dialogue import Dialogue
 from gateway.core.conversation.downlink import Downlink
 from gateway.core.conversation.examiner import Examiner, Phase
@@ -39,7 +40,7 @@ class Talk:
 
     def __init__(self) -> None:
         self.now_ms = 0.0
-        self.actions = []
+        self.actions: list[Action] = []
         self.link = Downlink(SETTINGS, epoch=1)
         self.link.attach("phone")
         self.line = MayaLine(SETTINGS, self.actions.append, lambda: "prompt")
@@ -49,7 +50,7 @@ class Talk:
         stream.move(StreamEvent.OPENED)
         self.line.promote(replay=False)
         self.dialogue.examiner = Examiner(PLAN, SETTINGS, 0.0)
-        self.told: list[dict] = []
+        self.told: list[dict[str, Any]] = []
 
     def hear(self, *events) -> None:
         for event in events:
@@ -82,7 +83,7 @@ class Talk:
             self.hear(UserSpeechStart(1_000.0), UserSpeechEnd(3_000.0, 3_400.0))
         self.hear(ContentStart("u", ContentKind.TEXT, Role.USER, Stage.FINAL), TextOutput("u", Role.USER, text))
 
-    def phone(self) -> list[dict]:
+    def phone(self) -> list[dict[str, Any]]:
         new = []
         while (post := self.link.poll(self.now_ms)) is not None:
             new.append(json.loads(post.data))

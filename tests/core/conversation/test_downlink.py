@@ -2,6 +2,7 @@
 
 import base64
 import json
+from typing import Any
 
 import pytest
 
@@ -25,12 +26,12 @@ def link() -> Downlink:
     return link
 
 
-def posted(link: Downlink, now_ms: float = 0.0) -> dict | None:
+def posted(link: Downlink, now_ms: float = 0.0) -> dict[str, Any] | None:
     post = link.poll(now_ms)
     return None if post is None else json.loads(post.data)
 
 
-def drain(link: Downlink, now_ms: float = 0.0) -> list[dict]:
+def drain(link: Downlink, now_ms: float = 0.0) -> list[dict[str, Any]]:
     messages = []
     while (message := posted(link, now_ms)) is not None:
         messages.append(message)
@@ -38,7 +39,7 @@ def drain(link: Downlink, now_ms: float = 0.0) -> list[dict]:
     return messages
 
 
-def pcm(messages: list[dict]) -> bytes:
+def pcm(messages: list[dict[str, Any]]) -> bytes:
     return b"".join(base64.b64decode(message["pcm"]) for message in messages if message["type"] == "audio")
 
 

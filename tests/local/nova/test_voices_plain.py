@@ -36,7 +36,7 @@ def only_end(events: list[HeardEvent]) -> SpeechEnd:
 
 
 def listen_in_random_frames(ears: Ears, pcm: bytes, rate: int, seed: int) -> list[HeardEvent]:
-    chance = random.Random(seed)  # noqa: S311 - a repeatable choice, no secret
+    chance = random.Random(seed)
     events: list[HeardEvent] = []
     at = 0
     while at < len(pcm):
