@@ -39,13 +39,14 @@ def assessments() -> Assessments:
 @guarded
 def handler(event: Event, _context: Context) -> dict[str, list[dict[str, str]]]:
     """Save what the messages of a batch are about; return which of them failed (``ReportBatchItemFailures``)."""
+    log = telemetry()
     failures: list[dict[str, str]] = []
     for record in event["Records"]:
         message_id = record["messageId"]
         try:
             _finish(_document(record["body"]))
         except Exception as error:  # noqa: BLE001 - one bad message must not hold the others back
-            telemetry().failure("finish_failed", error, {"message_id": message_id})
+            log.failure("finish_failed", error, {"message_id": message_id})
             failures.append({"itemIdentifier": message_id})
     return {"batchItemFailures": failures}
 

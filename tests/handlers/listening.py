@@ -10,7 +10,7 @@ from redis.client import PubSub
 @contextmanager
 def listening(client: Redis, channel: str) -> Iterator[PubSub]:
     """Subscribe to a shard channel; the subscription is confirmed when this yields."""
-    with client.pubsub() as listener:  # type: ignore[no-untyped-call] # redis-py has types for some methods only
+    with client.pubsub() as listener:
         listener.ssubscribe(channel)
         assert listener.get_message(timeout=5)["type"] == "ssubscribe"
         yield listener

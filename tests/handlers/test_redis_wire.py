@@ -136,7 +136,7 @@ def test_a_cluster_tells_where_a_slot_is(valkey_cluster: str, connect: Connect) 
             tag = b"learner-%d" % number
             channel, key = b"maya:{%b}:up" % tag, b"maya:{%b}:lease" % tag
             cluster.set(key, tag)
-            node = cluster.get_node_from_key(key.decode())  # type: ignore[no-untyped-call] # untyped in redis-py
+            node = cluster.get_node_from_key(key.decode())
             nodes.add(node.port)
             with closing(redis.Redis(port=node.port)) as client, listening(client, channel.decode()) as listener:
                 assert wire.publish_and_get(tag, channel, b"first", key) == tag
