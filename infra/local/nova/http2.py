@@ -25,6 +25,7 @@ from h2.events import (
     StreamReset,
 )
 from h2.exceptions import ProtocolError
+from h2.settings import SettingCodes, Settings
 
 # A client that lets more than this pile up is cut off: it is some ten minutes of speech.
 _MAX_WAITING_BYTES = 32 << 20
@@ -109,6 +110,14 @@ class Http2Connection(asyncio.Protocol):
         self._open_app = open_app
         self._h2 = H2Connection(
             H2Configuration(client_side=False, header_encoding="utf-8", validate_outbound_headers=False)
+        )
+        self._h2.local_settings = Settings(
+            client=False,
+            initial_values={
+                # Far above any quota of streams, which is counted by model and not by connection.
+                SettingCodes.MAX_CONCURRENT_STREAMS: 1024,
+                SettingCodes.MAX_HEADER_LIST_SIZE: 64 * 1024,
+            },
         )
         self._transport: asyncio.Transport | None = None
         self._ports: dict[int, StreamPort] = {}

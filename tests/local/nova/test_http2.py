@@ -138,6 +138,16 @@ async def test_what_is_sent_in_one_turn_leaves_in_one_write() -> None:
     assert {wire.received(app.port.stream_id) for app in apps} == {b"piece" * 5}
 
 
+async def test_a_connection_carries_many_streams() -> None:
+    """Hundreds of streams share one connection, each with its own data."""
+    wire = Wire()
+    apps = [wire.request() for _ in range(300)]
+    for app in apps:
+        wire.client.send_data(app.port.stream_id, str(app.port.stream_id).encode())
+    wire.exchange()
+    assert [bytes(app.data) for app in apps] == [str(app.port.stream_id).encode() for app in apps]
+
+
 async def test_a_small_window_is_respected() -> None:
     """With a window of 1000 bytes, data comes as the client makes room, whole and in order."""
     wire = Wire(window=1000)
