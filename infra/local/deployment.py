@@ -47,6 +47,7 @@ def deployment(
     log_dir: Path,
     disorder: Disorder,
     limits: Mapping[str, Any],
+    lazy: bool,
 ) -> CloudConfig:
     """Return the configuration of the local API Gateway and Lambda.
 
@@ -59,9 +60,10 @@ def deployment(
         log_dir: where the functions' logs go.
         disorder: how messages are shuffled.
         limits: fields of ``ApiLimits`` that differ from AWS's.
+        lazy: whether each function is imported at its first use only.
     """
     return CloudConfig(
-        functions=_functions(redis, finish_queue_arn),
+        functions=_functions(redis, finish_queue_arn, lazy=lazy),
         log_dir=str(log_dir),
         api=ApiConfig(
             routes={
@@ -88,7 +90,7 @@ def deployment(
     )
 
 
-def _functions(redis: RedisUrls, finish_queue_arn: str) -> tuple[FunctionConfig, ...]:
+def _functions(redis: RedisUrls, finish_queue_arn: str, *, lazy: bool) -> tuple[FunctionConfig, ...]:
     def function(name: str, *, redis_url: str = "", timeout_s: float, **settings: Any) -> FunctionConfig:
         return FunctionConfig(
             name=f"maya-{name}",
@@ -96,13 +98,14 @@ def _functions(redis: RedisUrls, finish_queue_arn: str) -> tuple[FunctionConfig,
             root=str(ROOT),
             env={"REDIS_URL": redis_url} if redis_url else {},
             timeout_s=timeout_s,
+            preload=not lazy,
             **settings,
         )
 
     return (
         function("authorize", timeout_s=5),
         function("connect", timeout_s=5),
-        function("stream", timeout_s=5, redis_url=redis.stream, provisioned=2),
+        function("stream", timeout_s=5, redis_url=redis.stream, provisioned=0 if lazy else 2),
         function("disconnect", timeout_s=5, redis_url=redis.stream),
         function(
             "relay",

@@ -56,6 +56,7 @@ class Options:
         lines: conversations at once; 0 takes ``MAYA_LINES``, else 16.
         disorder: how messages are shuffled.
         redis_restarts: how often Valkey is started again on its port when it dies, as in the cloud.
+        lazy: whether each function is imported at its first use only.
         nova: settings of the Nova Sonic stand-in, each ``NAME=VALUE``.
         limits: limits of the local API Gateway that differ from AWS's, by their names in ``ApiLimits``.
     """
@@ -69,6 +70,7 @@ class Options:
     lines: int = 0
     disorder: Disorder = field(default=Disorder())
     redis_restarts: int = 0
+    lazy: bool = False
     nova: tuple[str, ...] = ()
     limits: Mapping[str, int | float] = field(default_factory=dict)
 
@@ -290,6 +292,7 @@ class Start:
             log_dir=self._private / "log" / "functions",
             disorder=self._options.disorder,
             limits=self._options.limits,
+            lazy=self._options.lazy,
         )
 
     def _product_environment(self, backing: _Backing) -> dict[str, str]:

@@ -75,13 +75,17 @@ class Valkey:
         return f"redis://{user}:{self.passwords[user]}@127.0.0.1:{self.port}/0"
 
     async def configuration(self) -> bytes:
-        """Return the server's configuration, to be given on standard input: no password shows in a process list or file."""
+        """Return the server's configuration, to be given on standard input: no password shows in a process list or file.
+
+        Its title stays as it is, since a new one would be written over the environment with the cloud's mark.
+        """
         users = "\n".join(f"user {user} on >{self.passwords[user]} {rules}" for user, rules in RULES.items())
         return f"""\
 bind 127.0.0.1
 port {self.port}
 protected-mode yes
 daemonize no
+set-proc-title no
 save ""
 appendonly no
 slowlog-log-slower-than -1

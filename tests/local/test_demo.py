@@ -20,7 +20,7 @@ KEY = {"user_id": {"S": LEARNER}}
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     """A running cloud."""
-    with launch(tmp_path_factory.mktemp("cloud") / "state.json", *QUICK) as running:
+    with launch(tmp_path_factory.mktemp("cloud") / "state.json", *QUICK, "--lazy") as running:
         yield running
 
 
