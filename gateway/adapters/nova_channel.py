@@ -17,17 +17,10 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any, Final, Self
 
-from awscrt.http import Http2ClientConnection, HttpHeaders, HttpRequest
-from awscrt.io import (
-    ClientBootstrap,
-    ClientTlsContext,
-    DefaultHostResolver,
-    EventLoopGroup,
-    SocketOptions,
-    TlsContextOptions,
-)
+from awscrt.http import Http2ClientConnection, HttpRequest
 from smithy_http.exceptions import SmithyHTTPError
 
+from gateway.adapters.crt import CrtRuntime, crt_name, resolve, socket_options
 from gateway.adapters.no_delay import set_no_delay
 
 MAX_WRITES_UNDER_WAY: Final = 64
@@ -41,8 +34,6 @@ _HTTP2_INITIAL_WINDOW_BYTES: Final = 65_535
 _SETTINGS_WITHIN_S: Final = 1.0
 _CUT_WITHIN_S: Final = 2.0
 _LATE: Final = True
-_KEEP_ALIVE_S: Final = 10
-_KEEP_ALIVE_PROBES: Final = 3
 
 
 class ChannelBrokenError(SmithyHTTPError):
@@ -51,22 +42,6 @@ class ChannelBrokenError(SmithyHTTPError):
 
 class ChannelSilentError(SmithyHTTPError):
     """Nothing came, or nothing could be sent, within the time limit."""
-
-
-class CrtRuntime:
-    """What channels share: awscrt's one thread and the trusted authorities.
-
-    Args:
-        ca_bundle: path of a PEM file with the authorities to trust, empty for the system's own.
-    """
-
-    def __init__(self, ca_bundle: str = "") -> None:
-        group = EventLoopGroup(1)
-        self.bootstrap = ClientBootstrap(group, DefaultHostResolver(group))
-        options = TlsContextOptions()
-        if ca_bundle:
-            options.override_default_trust_store_from_path(None, ca_bundle)
-        self.tls = ClientTlsContext(options)
 
 
 class Channel:
@@ -118,9 +93,9 @@ class Channel:
             host,
             port,
             bootstrap=runtime.bootstrap,
-            socket_options=_socket_options(),
+            socket_options=socket_options(),
             tls_connection_options=tls,
-            on_remote_settings_changed=lambda _settings: self._from_thread(_resolve, settings_seen),
+            on_remote_settings_changed=lambda _settings: self._from_thread(resolve, settings_seen),
             manual_window_management=True,
             initial_window_size=RECEIVE_WINDOW_BYTES,
             conn_manual_window_management=True,
@@ -128,12 +103,15 @@ class Channel:
         self._connection = connection = await self._adopt(opening)
         set_no_delay(port)
         connection.update_window(RECEIVE_WINDOW_BYTES - _HTTP2_INITIAL_WINDOW_BYTES)
-        self._loop.call_later(_SETTINGS_WITHIN_S, _resolve, settings_seen)
+        self._loop.call_later(_SETTINGS_WITHIN_S, resolve, settings_seen)
         settings_seen.add_done_callback(self._on_settings_seen)
-        stream = connection.request(request, self._on_response, self._on_body, manual_write=True)
-        stream.remote_end_stream_future.add_done_callback(self._on_remote_end)
-        stream.completion_future.add_done_callback(partial(self._on_complete, stream.remote_end_stream_future))
-        stream.activate()
+        try:
+            stream = connection.request(request, self._on_response, self._on_body, manual_write=True)
+            stream.remote_end_stream_future.add_done_callback(self._on_remote_end)
+            stream.completion_future.add_done_callback(partial(self._on_complete, stream.remote_end_stream_future))
+            stream.activate()
+        except Exception as error:  # noqa: BLE001 - awscrt raises bare RuntimeErrors with its codes
+            raise ChannelBrokenError(crt_name(error)) from None
         self._stream = stream
         self._flush()
 
@@ -214,19 +192,28 @@ class Channel:
         if self._closed:
             return
         polite = self._finished and not self._broken and self._stream is not None
-        if polite:
-            await asyncio.wait([self._completed], timeout=polite_s)
         self._closed = True
         self._wake_all()
+        gone = self._loop.create_future()
+        try:
+            if polite:
+                await asyncio.wait([self._completed], timeout=polite_s)
+        finally:
+            self._cut(gone)
+        await asyncio.wait([gone], timeout=_CUT_WITHIN_S)
+
+    def _cut(self, gone: "asyncio.Future[None]") -> None:
+        """Close the connection whatever it does; `gone` is resolved when nothing of it is left."""
         self._refuse_response("closed")
         self._refuse_connection()
-        if self._connection is not None:
-            gone = self._loop.create_future()
-            self._connection.close().add_done_callback(lambda _done: self._from_thread(_resolve, gone))
-            await asyncio.wait([gone], timeout=_CUT_WITHIN_S)
-            # awscrt's objects refer to each other and to this one; what was not cut here would live on.
-            self._connection = self._stream = None
+        if self._connection is None:
+            resolve(gone)
+        else:
+            self._connection.close().add_done_callback(lambda _done: self._from_thread(resolve, gone))
+        # awscrt's objects refer to each other and to this one; what was not cut here would live on.
+        self._connection = self._stream = None
         self._chunks.clear()
+        self._waiting_writes.clear()
 
     async def _adopt(self, opening: "Future[Any]") -> Any:
         """Wait for a connection; if nobody waits for it any more, it is closed as soon as it is there."""
@@ -247,12 +234,12 @@ class Channel:
             raise ChannelBrokenError("closed while connecting")
         error = done.exception()
         if error is not None:
-            raise ChannelBrokenError(_crt_name(error))
+            raise ChannelBrokenError(crt_name(error))
         return done.result()
 
     def _refuse_connection(self) -> None:
         """Stop waiting for a connection, and close one that came but was not taken up."""
-        _resolve(self._settings_seen)
+        resolve(self._settings_seen)
         if not self._arrived.done():
             self._arrived.set_result(False)
         elif self._connection is None and not self._arrived.cancelled() and self._arrived.result():
@@ -277,12 +264,12 @@ class Channel:
         try:
             handed = self._stream.write_data(None if data is None else io.BytesIO(data), data is None)
         except Exception as error:  # noqa: BLE001 - awscrt raises bare RuntimeErrors with its codes
-            raise ChannelBrokenError(_crt_name(error)) from None
+            raise ChannelBrokenError(crt_name(error)) from None
         self._written += 1
         handed.add_done_callback(self._on_written)
 
     async def _wait(self, future: "asyncio.Future[bool]", within_s: float, what: str) -> None:
-        timer = self._loop.call_later(within_s, _resolve, future, _LATE)
+        timer = self._loop.call_later(within_s, resolve, future, _LATE)
         try:
             if await future is _LATE:
                 # Half-open: no polite end will come, and nothing more is worth sending.
@@ -300,8 +287,8 @@ class Channel:
             self._unread_credit = 0
 
     def _wake_all(self) -> None:
-        _resolve(self._reader)
-        _resolve(self._room)
+        resolve(self._reader)
+        resolve(self._room)
 
     # From here on: called by awscrt's thread.
 
@@ -313,7 +300,7 @@ class Channel:
         return True
 
     def _on_response(self, status_code: int, headers: Sequence[tuple[str, str]], **_kwargs: Any) -> None:
-        self._from_thread(_resolve, self._response, (status_code, headers))
+        self._from_thread(resolve, self._response, (status_code, headers))
 
     def _on_body(self, chunk: bytes, **_kwargs: Any) -> None:
         self._chunks.append(chunk)
@@ -333,11 +320,11 @@ class Channel:
     def _on_complete(self, remote_end: "Future[None]", result: "Future[int]") -> None:
         error = result.exception()
         if error is not None:
-            self._from_thread(self._ended, _crt_name(error))
+            self._from_thread(self._ended, crt_name(error))
         elif remote_end.exception() is not None:
             # A reset with the code NO_ERROR completes the stream without an error.
             self._from_thread(self._ended, "RST_STREAM")
-        self._from_thread(_resolve, self._completed)
+        self._from_thread(resolve, self._completed)
 
     # On the event loop again.
 
@@ -353,45 +340,6 @@ class Channel:
         if not self._response.done():
             self._response.set_exception(ChannelBrokenError(reason))
             self._response.exception()  # nobody may be waiting for it
-
-
-async def from_crt(future: "Future[Any]") -> Any:
-    """Wait for one of awscrt's futures; a waiter that is cancelled does not disturb awscrt's thread."""
-    loop = asyncio.get_running_loop()
-    arrived: asyncio.Future[None] = loop.create_future()
-
-    def on_done(_future: "Future[Any]") -> None:
-        with contextlib.suppress(RuntimeError):  # the event loop is closed, so nobody waits any more
-            loop.call_soon_threadsafe(_resolve, arrived)
-
-    future.add_done_callback(on_done)
-    await arrived
-    return future.result()
-
-
-def make_request(method: str, path: str, headers: Sequence[tuple[str, str]]) -> HttpRequest:
-    """Build awscrt's form of a request without a body."""
-    return HttpRequest(method, path, HttpHeaders(list(headers)))
-
-
-def _socket_options() -> SocketOptions:
-    options = SocketOptions()
-    options.keep_alive = True
-    options.keep_alive_timeout_secs = _KEEP_ALIVE_S
-    options.keep_alive_interval_secs = _KEEP_ALIVE_S
-    options.keep_alive_max_probes = _KEEP_ALIVE_PROBES
-    return options
-
-
-def _crt_name(error: BaseException) -> str:
-    """Return awscrt's name of an error, which never holds what was sent: ``AWS_ERROR_HTTP_CONNECTION_CLOSED``."""
-    name = getattr(error, "name", None)
-    return name if isinstance(name, str) else type(error).__name__
-
-
-def _resolve(future: "asyncio.Future[Any] | None", value: Any = False) -> None:  # noqa: FBT002 - a value, no flag
-    if future is not None and not future.done():
-        future.set_result(value)
 
 
 def _discard(opening: "Future[Any]") -> None:

@@ -17,7 +17,8 @@ from aws_sdk_bedrock_runtime.models import (  # type: ignore[import-untyped, unu
 )
 from smithy_core.exceptions import CallError, SmithyIdentityError
 
-from gateway.adapters.nova_channel import ChannelBrokenError, ChannelSilentError, CrtRuntime
+from gateway.adapters.crt import CrtRuntime
+from gateway.adapters.nova_channel import ChannelBrokenError, ChannelSilentError
 from gateway.adapters.nova_framing import FramingError, ServiceFaultError
 from gateway.adapters.nova_transport import (
     Credentials,

@@ -29,7 +29,8 @@ from smithy_http import Fields, tuples_to_fields
 from smithy_http.aio.interfaces import HTTPClient, HTTPRequest, HTTPResponse
 from smithy_http.interfaces import HTTPClientConfiguration, HTTPRequestConfiguration
 
-from gateway.adapters.nova_channel import Channel, CrtRuntime, from_crt, make_request
+from gateway.adapters.crt import CrtRuntime, from_crt, make_request
+from gateway.adapters.nova_channel import Channel
 from gateway.adapters.nova_framing import FrameReader, FrameSigner, FramingError, encode_event
 
 _HTTPS_PORT = 443

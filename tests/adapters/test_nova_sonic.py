@@ -451,6 +451,27 @@ async def test_close_while_others_wait(open_sonic: OpenSonic) -> None:
         assert [type(result) for result in results] == [StreamLost, StreamLost]
 
 
+async def test_cancelled_while_closing(open_sonic: OpenSonic) -> None:
+    """A close that is cancelled while it waits for a polite end cuts the connection all the same."""
+
+    async def script(stream: ServerStream) -> None:
+        stream.respond()
+        await stream.closed.wait()
+
+    async with open_sonic(script, close_timeout_s=60.0) as (server, sonic):
+        stream = await sonic.open([HELLO])
+        closing = asyncio.ensure_future(stream.close())
+        await asyncio.sleep(0)
+        closing.cancel()
+        await asyncio.wait([closing])
+        assert closing.cancelled()
+        await server.emptied()
+        with pytest.raises(StreamLost):
+            await stream.send(b"{}")
+        with pytest.raises(StreamLost):
+            await stream.receive()
+
+
 async def test_cancelled_while_opening(open_sonic: OpenSonic, caplog: pytest.LogCaptureFixture) -> None:
     """An opening that is cancelled at any point leaves no connection and no complaint behind."""
 
