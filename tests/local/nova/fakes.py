@@ -169,7 +169,7 @@ class World:
             settings=settings or Settings(timing=INSTANT_TIMING),
             faculties=self,
             new_id=self._new_id,
-            rng=random.Random(7),  # noqa: S311  # the same in every run
+            rng=random.Random(7),  # the same in every run
             now_ms=self.now_ms,
         )
         if live:

@@ -77,7 +77,7 @@ def test_anything_else_cannot_be_parsed(data: bytes) -> None:
 
 def test_outputs_are_padded_chunks() -> None:
     """An output is one unsigned frame with the event in base64 and padding of changing length."""
-    rng = random.Random(3)  # noqa: S311  # the same in every run
+    rng = random.Random(3)  # the same in every run
     lengths = set()
     for _ in range(20):
         message = only(frames.output_event("textOutput", {"content": "héllo"}, rng))
@@ -90,7 +90,7 @@ def test_outputs_are_padded_chunks() -> None:
 
 def test_audio_is_an_output_like_any_other() -> None:
     """The quick way of making audioOutput gives the same JSON as the long one."""
-    message = only(frames.audio_event({"contentId": "c", "promptName": 'p"'}, b"\x01\x02", random.Random(1)))  # noqa: S311
+    message = only(frames.audio_event({"contentId": "c", "promptName": 'p"'}, b"\x01\x02", random.Random(1)))
     event = json.loads(base64.b64decode(json.loads(message.payload)["bytes"]))
     body = {"contentId": "c", "promptName": 'p"', "role": "ASSISTANT", "content": "AQI="}
     assert event == {"event": {"audioOutput": body}}
