@@ -191,9 +191,18 @@ class Relay:
         services: the world.
         settings: the conversation's numbers.
         epoch: of this relay.
+        ended: the assessment of the learner's last session, for a phone that comes back for it.
     """
 
-    def __init__(self, learner: str, services: Services, settings: ConversationSettings, *, epoch: int) -> None:
+    def __init__(
+        self,
+        learner: str,
+        services: Services,
+        settings: ConversationSettings,
+        *,
+        epoch: int,
+        ended: Assessment | None = None,
+    ) -> None:
         self.services = services
         self._learner = learner
         self._loop = asyncio.get_running_loop()
@@ -206,6 +215,7 @@ class Relay:
             jitter=random.random,
             wall_offset_ms=time.time() * 1000 - now_ms,
             now_ms=now_ms,
+            ended=ended,
         )
         self._lines: dict[int, _Line] = {}
         self._lanes: dict[str, asyncio.Task[None]] = {}

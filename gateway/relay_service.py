@@ -161,14 +161,26 @@ async def _hold(learner: str, relay_id: str, within_s: float) -> None:
             telemetry.record("lease_taken")
             return
         services = RelayServices(sessions, lease, NovaSonic(sonic_settings()), telemetry.bind(epoch=lease.epoch))
-        await _converse(bus, services, lease, within_s)
+        ended = await _ended_session(sessions, learner)
+        relay = Relay(learner, services, _conversation_settings(lease), epoch=lease.epoch, ended=ended)
+        await _converse(bus, services, relay, within_s)
     finally:
         await bus.close()
         await client.aclose()
 
 
-async def _converse(bus: Bus, services: RelayServices, lease: Lease, within_s: float) -> None:
-    relay = Relay(lease.learner, services, _conversation_settings(lease), epoch=lease.epoch)
+async def _ended_session(sessions: Sessions, learner: str) -> Assessment | None:
+    """Return the assessment of the learner's last session, if it has ended and is saved."""
+    progress = await sessions.load_progress(learner)
+    if progress is None or progress.get("state") != "ended":
+        return None
+    try:
+        return await asyncio.to_thread(_assessments().get, learner, str(progress.get("session_id")))
+    except RemoteError:
+        return None  # it is there when DynamoDB is; the phone asks again
+
+
+async def _converse(bus: Bus, services: RelayServices, relay: Relay, within_s: float) -> None:
     listener = asyncio.create_task(_listen(bus, relay))
     try:
         await relay.run(within_s)

@@ -108,6 +108,7 @@ class World:
     barge_in: float = 0.0
     frame_ms: int = 100
     admission: AdmissionSettled = _GRANTED
+    ended_session: Assessment | None = None
     micro_fails: bool = False
     post_ms: tuple[float, float] = (4.0, 12.0)
     save_outcome: SaveOutcome = SaveOutcome.SAVED
@@ -140,6 +141,7 @@ class World:
             jitter=self.rng.random,
             wall_offset_ms=1_790_000_000_000.0,
             now_ms=0.0,
+            ended=self.ended_session,
         )
         self.nova = VirtualNova(
             self.clock,

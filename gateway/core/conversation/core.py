@@ -8,6 +8,7 @@ gathers the notes, `Ending` brings everything home. This module joins them.
 from collections.abc import Callable
 from typing import Any, Final
 
+from gateway.core.assessment import Assessment
 from gateway.core.conversation.actions import Action, Admit, Disconnect, Finish, Post, ReleaseLease, StoreProgress
 from gateway.core.conversation.course import Alarm, Course
 from gateway.core.conversation.desk import AssessmentDesk
@@ -39,7 +40,7 @@ from gateway.core.conversation.transcript import Transcript
 from gateway.core.conversation.uplink import Frame, Uplink
 from gateway.core.errors import Busy, Internal, ModelUnavailable, ModuleLocked, ProtocolError
 from gateway.core.exam import PartPlan
-from gateway.core.messages import Bye, ByeReason, GoAway, LagChoice, Part, Start
+from gateway.core.messages import Bye, ByeReason, GoAway, LagChoice, Module, Part, Start
 from gateway.core.nova_events import ToolUse
 from gateway.core.prompts import ASSESS_TOOL
 from gateway.core.wire import encode
@@ -62,6 +63,7 @@ class Conversation:
         jitter: gives a number from 0 to 1 for back-off.
         wall_offset_ms: wall clock minus the clock of `now_ms`.
         now_ms: the clock at the beginning.
+        ended: the assessment of the learner's last session, for a phone that comes back for it.
     """
 
     def __init__(
@@ -74,8 +76,10 @@ class Conversation:
         jitter: Callable[[], float],
         wall_offset_ms: float,
         now_ms: float,
+        ended: Assessment | None = None,
     ) -> None:
         self._settings = settings
+        self._ended = ended
         self._course = Course(settings, epoch, support_code, store_progress=self._store_progress)
         self._alarms = self._course.alarms
         self._alarms.set(Alarm.NOBODY, now_ms + settings.start_within_s * 1000)
@@ -177,6 +181,15 @@ class Conversation:
         self._course.go(Event.STARTED)
         self._course.act(Admit(start.module))
         self._dialogue.status("connecting")
+
+    def ended_module(self, session_id: str) -> Module | None:
+        """The module of the learner's last session, if it is this one and its assessment is known."""
+        return self._ended.module if self._ended is not None and self._ended.session_id == session_id else None
+
+    def session_recalled(self, now_ms: float) -> None:
+        """Tell the assessment once more, and part."""
+        assert self._ended is not None
+        self._ending.recall(self._ended, now_ms)
 
     def phone_is_back(self, now_ms: float, *, forgot: bool) -> None:
         """Go on with the phone where it left; tell it what it forgot."""

@@ -60,6 +60,14 @@ class Ending:
         self._assess_last_part(now_ms, ask_stream=ask_stream)
         course.store_progress(now_ms)
 
+    def recall(self, assessment: Assessment, now_ms: float) -> None:
+        """Tell the assessment of a session that has ended to a phone that came back for it."""
+        self.course.go(Event.RECALLED)
+        self.document, self.saved = assessment.model_dump(mode="json"), True
+        self.course.record("assessment_recalled")
+        self.tell_assessment()
+        self.course.alarms.only(Alarm.DELIVER, now_ms + self.course.settings.deliver_within_ms)
+
     def refuse(self, now_ms: float) -> None:
         """Part with a phone that never began."""
         self.reason = "failed"

@@ -18,6 +18,7 @@ from gateway.core.messages import (
     Error,
     LagChoice,
     Limits,
+    Module,
     Ping,
     PongDown,
     Ready,
@@ -39,6 +40,12 @@ class PhoneEvents(Protocol):
 
     def phone_is_back(self, now_ms: float, *, forgot: bool) -> None:
         """The phone came back to its session; `forgot` when the app was killed meanwhile."""
+
+    def ended_module(self, session_id: str) -> Module | None:
+        """The module of a session that has ended and whose assessment can be told; None for any other."""
+
+    def session_recalled(self, now_ms: float) -> None:
+        """The phone has come back to the session that has ended."""
 
     def another_session(self, same_connection: bool, now_ms: float) -> None:  # noqa: FBT001 - a fact, not a switch
         """The learner has begun another conversation."""
@@ -147,6 +154,8 @@ class PhoneSide:
                 pass
 
     def _take_start(self, envelope: PhoneSaid, start: Start, now_ms: float) -> None:
+        if self.start is None and self._recalled(envelope, start.session_id, self.uplink.next_seq, now_ms):
+            return
         if self.start is None:
             self.start = start
             self.uplink.speak_at(start.rate)
@@ -165,6 +174,8 @@ class PhoneSide:
             self.events.phone_is_back(now_ms, forgot=True)
 
     def _take_resume(self, envelope: PhoneSaid, resume: Resume, now_ms: float) -> None:
+        if self.start is None and self._recalled(envelope, resume.session_id, resume.seq, now_ms):
+            return
         if self.start is None or resume.session_id != self.start.session_id:
             raise SessionGone("there is no such session to come back to", ref="resume")
         if self._is_newer(envelope):
@@ -172,6 +183,18 @@ class PhoneSide:
             self.uplink.resume(resume.seq, now_ms)
             self.downlink.resume(resume.n)
             self.events.phone_is_back(now_ms, forgot=False)
+
+    def _recalled(self, envelope: PhoneSaid, session_id: str, next_seq: int, now_ms: float) -> bool:
+        """Open the line once more for a phone that lacks its assessment."""
+        module = self.events.ended_module(session_id)
+        if module is None:
+            return False
+        self.start = Start(session_id=session_id, module=module)
+        self._attach(envelope)
+        self.uplink.resume(next_seq, now_ms)
+        self.ready(now_ms)
+        self.events.session_recalled(now_ms)
+        return True
 
     def _take_audio(self, audio: AudioUp, now_ms: float) -> None:
         assert self.start is not None

@@ -28,6 +28,7 @@ class Event(Enum):
     """What moves a conversation on."""
 
     STARTED = "started"
+    RECALLED = "recalled"  # the phone asks for the assessment of a session that has ended
     ADMITTED = "admitted"
     REFUSED = "refused"
     LINE_OPEN = "line_open"
@@ -41,7 +42,12 @@ class Event(Enum):
 
 
 TABLE: Final[dict[State, dict[Event, State]]] = {
-    State.IDLE: {Event.STARTED: State.ADMITTING, Event.REFUSED: State.DELIVERING, Event.PARTED: State.ENDED},
+    State.IDLE: {
+        Event.STARTED: State.ADMITTING,
+        Event.RECALLED: State.DELIVERING,
+        Event.REFUSED: State.DELIVERING,
+        Event.PARTED: State.ENDED,
+    },
     State.ADMITTING: {
         Event.ADMITTED: State.CONNECTING,
         Event.REFUSED: State.DELIVERING,

@@ -10,6 +10,7 @@ from gateway.core.conversation.states import TABLE, Event, State, next_state
 
 CONVERSATION_WAYS = {
     (State.IDLE, Event.STARTED, State.ADMITTING),
+    (State.IDLE, Event.RECALLED, State.DELIVERING),
     (State.IDLE, Event.REFUSED, State.DELIVERING),
     (State.IDLE, Event.PARTED, State.ENDED),
     (State.ADMITTING, Event.ADMITTED, State.CONNECTING),

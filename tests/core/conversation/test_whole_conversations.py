@@ -338,3 +338,15 @@ def test_states_are_passed_in_their_order():
     world.run()
     order = [state for state, _ in itertools.groupby(seen)]
     assert order == [state for state in State if state in order]
+
+
+def test_a_phone_that_missed_its_assessment_comes_back_for_it():
+    """It is told again by another relay, after `ready`, with a farewell; the test is not held again."""
+    first = World(20).run()
+    world = World(20, ended_session=first.saves[0])
+    world.start()
+    assert world.go_on(until_s=60, done=lambda: world.finished and world.over is not None)
+    assert world.assessment == first.saves[0]
+    assert [bye.reason for bye in world.messages(Bye)] == ["finished"]
+    assert not world.nova.sessions
+    assert not world.saves
