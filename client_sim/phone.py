@@ -351,7 +351,12 @@ class Phone:
         except ValueError:
             self.figures.bad += 1
             return
-        self.speaker.add((message.epoch, message.turn), message.rate, pcm, now_ms)
+        turn = (message.epoch, message.turn)
+        if pcm:
+            self.speaker.add(turn, message.rate, pcm, now_ms)
+        else:
+            # Cut by barge-in before it came, and sent again before `interrupted` was heard: no sound may follow the hole.
+            self.speaker.drop(turn, now_ms)
 
     def _receive_passing(self, message: Passing, now_ms: float) -> None:
         match message:

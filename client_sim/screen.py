@@ -125,10 +125,15 @@ class LiveScreen:
 
 
 class Subtitles:
-    """Captions as they come: what a turn has grown by, each word once."""
+    """What has been shown: captions as they come, what a turn has grown by, each word once.
+
+    Attributes:
+        opened: whether it has been said that Maya's line is open; after a drop it is not said again.
+    """
 
     def __init__(self) -> None:
         self._shown: dict[tuple[int, str], str] = {}
+        self.opened = False
 
     def line(self, caption: Caption) -> Text | None:
         """What is new in a caption, None when nothing is."""
@@ -152,7 +157,9 @@ def describe(observation: Observation, subtitles: Subtitles) -> Text | None:
         case Said(caption):
             return subtitles.line(caption)
         case Show(message):
-            return _message(message)
+            again = isinstance(message, maya.Ready) and subtitles.opened
+            subtitles.opened = subtitles.opened or isinstance(message, maya.Ready)
+            return None if again else _message(message)
         case Dropped(code):
             return Text(f"-- the line is lost ({code}); coming back", style="yellow")
         case Resumed(away_ms, frames):

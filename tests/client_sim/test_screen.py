@@ -72,6 +72,7 @@ STORY = [
     Dropped(1006),
     RefreshToken(),
     Resumed(2_345.0, 17),
+    Show(examples.of(Ready)),
     Show(Status(epoch=1, n=2, state="speaking")),
     Show(Status(epoch=1, n=3, state="assessing")),
     Show(Bye(epoch=1, reason="finished")),
@@ -84,6 +85,7 @@ def test_who_said_what_and_what_happened(screen_of, terminal):
     """Captions once, part changes with the card, the lost line, the assessment and where it is."""
     text = shown_by(screen_of, STORY, outcome(), terminal=terminal)
     assert text.count("Maya: Tell me about a skill.") == 1
+    assert text.count("Maya's line is open") == 1
     for words in (
         "You: I can sail.",
         "== Part 2: Long turn",
