@@ -21,6 +21,10 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+# Ends the server as soon as standard input does, so that it does not outlive tests that were killed.
+TETHERED = """"$@" & server=$!; exec >/dev/null 2>&1; cat; kill -9 "$server"; wait "$server" """
+
+
 @contextmanager
 def run_valkey(*options: str, port: int | None = None) -> Iterator[int]:
     """Run a Valkey server that keeps nothing on disk; yields its port once it takes connections."""
@@ -28,13 +32,14 @@ def run_valkey(*options: str, port: int | None = None) -> Iterator[int]:
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         command = [str(BINARY), "--port", str(port), "--bind", "127.0.0.1", "--dir", folder]
         process = subprocess.Popen(
-            [*command, "--save", "", "--appendonly", "no", "--daemonize", "no", *options],
+            ["sh", "-c", TETHERED, "sh", *command, "--save", "", "--appendonly", "no", "--daemonize", "no", *options],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+        # Leaving the process's own context closes its standard input and waits.
         stack.enter_context(process)
-        stack.callback(process.kill)
         assert process.stdout is not None
         for line in process.stdout:
             if b"Ready to accept connections" in line:
