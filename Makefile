@@ -24,7 +24,7 @@ demo: setup ## One learner holds a short speaking test with Maya, live in this t
 	@$(PYTHON) -m infra.local demo
 
 up: setup ## Start the local cloud and keep it until Ctrl-C
-	@$(PYTHON) -m infra.local up
+	@$(PYTHON) -m infra.local up --with-parent
 
 test: setup ## Run the tests
 	@$(PYTHON) -m pytest

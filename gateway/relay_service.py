@@ -4,6 +4,7 @@ import asyncio
 import functools
 import hashlib
 import sys
+import time
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -27,6 +28,7 @@ from gateway.settings import (
     exam_plan,
     finish_queue_url,
     lines,
+    log_settings,
     micro_settings,
     overridden,
     redis_settings,
@@ -149,11 +151,12 @@ def run_relay(event: Mapping[str, Any], context: Context) -> None:
 
 
 async def _hold(learner: str, relay_id: str, within_s: float) -> None:
+    started_s = time.monotonic()
     redis = redis_settings()
     client = make_client(redis)
     sessions = Sessions(client)
     bus = Bus(redis, client, learner)
-    telemetry = Telemetry("relay").bind(relay_id=relay_id)
+    telemetry = Telemetry("relay", level=log_settings().level).bind(relay_id=relay_id)
     try:
         await bus.open()
         lease = await sessions.take_lease(learner, relay_id or str(uuid.uuid4()))
@@ -167,6 +170,7 @@ async def _hold(learner: str, relay_id: str, within_s: float) -> None:
     finally:
         await bus.close()
         await client.aclose()
+        telemetry.record("relay_ended", {"duration_ms": round((time.monotonic() - started_s) * 1000)})
 
 
 async def _ended_session(sessions: Sessions, learner: str) -> Assessment | None:

@@ -20,9 +20,11 @@ def handler(event: Event, _context: Context) -> dict[str, int]:
     learner = learner_of(event)
     tag = learner.encode()
     body = event.get("body") or ""
-    lease = bus.wire().publish_and_get(tag, bus.channel(learner), bus.message(context, body), bus.key(learner, "lease"))
+    message = bus.message(context, body)
+    lease = bus.wire().publish_and_get(tag, bus.channel(learner), message, bus.key(learner, "lease"))
     if lease is None:
         from handlers import no_relay  # noqa: PLC0415 - it may import boto3
 
-        no_relay.answer(learner, context["connectionId"], body)
+        if no_relay.answer(learner, context["connectionId"], body):
+            bus.wire().publish_and_get(tag, bus.channel(learner), message, bus.key(learner, "lease"))
     return {"statusCode": 200}

@@ -8,9 +8,8 @@ stage direction is worded so that answering it is doing it. Directions stand in 
 from enum import StrEnum
 from typing import Final
 
+from gateway.core.assessment import band_guide
 from gateway.core.exam import PartPlan
-
-ASSESS_TOOL: Final = "assess_part"
 
 
 class Direction(StrEnum):
@@ -58,6 +57,8 @@ _ASSESS: Final = """\
 When the stage direction asks you to assess the part, call the tool assess_part once and say nothing. Judge only what
 you heard in this part: fluency and coherence, vocabulary, grammar, pronunciation, each in whole bands from 0 to 9.
 Comments speak to the candidate, are concrete and kind, and never quote more than five words of what was said.
+What the bands mean:
+{guide}
 """
 
 
@@ -86,7 +87,7 @@ def system_prompt(plan: PartPlan, language: str = "en-GB") -> str:
     if plan.cue_card is not None:
         sections.append(f"Cue card:\n{plan.cue_card.text}\n")
     questions = "\n".join(f"{number}. {question}" for number, question in enumerate(plan.questions, 1))
-    sections += [f"Questions:\n{questions}\n", f"Closing:\n{plan.closing}\n", _ASSESS]
+    sections += [f"Questions:\n{questions}\n", f"Closing:\n{plan.closing}\n", _ASSESS.format(guide=band_guide())]
     return "\n".join(sections)
 
 

@@ -30,7 +30,7 @@ command -v python3.13 >/dev/null 2>&1 && python3.13 -c '' 2>/dev/null && python=
 echo "Setting up $venv with $("$python" --version)"
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
 "$venv/bin/python" -m pip --disable-pip-version-check install -q uv
-"$venv/bin/uv" pip install -q --python "$venv/bin/python" --require-hashes -r requirements.txt
+"$venv/bin/uv" pip install -q --compile-bytecode --python "$venv/bin/python" --require-hashes -r requirements.txt
 
 # The demo's recorded human speech; everything else works without it.
 "$venv/bin/python" -m infra.local.recordings --out .cache/recordings >/dev/null ||

@@ -8,7 +8,7 @@ gathers the notes, `Ending` brings everything home. This module joins them.
 from collections.abc import Callable
 from typing import Any, Final
 
-from gateway.core.assessment import Assessment
+from gateway.core.assessment import ASSESS_PART, Assessment
 from gateway.core.conversation.actions import Action, Admit, Disconnect, Finish, Post, ReleaseLease, StoreProgress
 from gateway.core.conversation.course import Alarm, Course
 from gateway.core.conversation.desk import AssessmentDesk
@@ -42,7 +42,6 @@ from gateway.core.errors import Busy, Internal, ModelUnavailable, ModuleLocked, 
 from gateway.core.exam import PartPlan
 from gateway.core.messages import Bye, ByeReason, GoAway, LagChoice, Module, Part, Start
 from gateway.core.nova_events import ToolUse
-from gateway.core.prompts import ASSESS_TOOL
 from gateway.core.wire import encode
 
 _SILENT_MS: Final = 5_000.0
@@ -304,7 +303,7 @@ class Conversation:
 
     def _on_tool_use(self, stream: Stream, call: ToolUse, now_ms: float) -> None:
         """Every call is answered: an unanswered one silences the stream (facts A6)."""
-        if stream.state is StreamState.ASSESSING and call.name == ASSESS_TOOL:
+        if stream.state is StreamState.ASSESSING and call.name == ASSESS_PART:
             self._ending.tool_called(stream, call, now_ms)
             return
         refusal = {"error": "The part is not over: go on with the test."}

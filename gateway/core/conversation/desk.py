@@ -94,6 +94,6 @@ class AssessmentDesk:
         return min((until_ms for _, until_ms in self.pending.values()), default=None)
 
     def _write(self, notes: PartNotes) -> None:
-        guard = QuotationGuard(self.transcript.learner_texts())
+        guard = QuotationGuard(self.transcript.texts())
         self.notes[notes.part] = guard.clean_notes(notes)
         self.pending.pop(notes.part, None)

@@ -29,6 +29,9 @@ from gateway.core.prompts import says_closing
 _OPEN_CONTENTS: Final = 64
 """Containers of the model remembered at a time; it opens one or two."""
 
+_AUDIBLE_MS: Final = 20.0
+"""Less of Maya's speech than this is not worth an interruption: by the clocks of both ends it has been played."""
+
 _MS_PER_WORD: Final = 400.0
 """Speaking time of a word where the service does not say when speech began and ended."""
 
@@ -53,6 +56,7 @@ class Dialogue:
         self._speech_began_ms: float | None = None
         self._speech_ended_ms: float | None = None
         self._answer_taken = False
+        self._overtaken = False
         self.examiner: Examiner | None = None
         self.spoken_ms: dict[int, float] = {}
         self._handlers: dict[type[OutputEvent], Callable[[Any, float], None]] = {
@@ -214,7 +218,7 @@ class Dialogue:
         turn = self._open
         if turn is None:
             last = self._unsettled[-1] if self._unsettled else None
-            if last is None or last.interrupted or not self._downlink.unplayed_ms(now_ms):
+            if last is None or last.interrupted or self._downlink.unplayed_ms(now_ms) < _AUDIBLE_MS:
                 return
             turn = last
         elif turn.sound_ms == 0 and not turn.sentences:
@@ -233,6 +237,7 @@ class Dialogue:
         if self._open is None:
             self.settle()
             self._open = MayaTurn(self._turns, self.part)
+            self._overtaken = self._speech_began_ms is not None
             self._turns += 1
         return self._open
 
@@ -245,7 +250,7 @@ class Dialogue:
 
     def _on_user_speech_start(self, event: UserSpeechStart, now_ms: float) -> None:
         self._speech_began_ms = event.offset_ms
-        self._answer_taken = False
+        self._answer_taken = self._overtaken = False
         if self.examiner is not None:
             self.examiner.learner_speaks()
         self._barge_in(now_ms)
@@ -273,7 +278,8 @@ class Dialogue:
         self._speech_ended_ms = None
 
     def _answered(self, now_ms: float) -> None:
-        self.status("thinking")
+        if not self._overtaken:  # else Maya has spoken already, and it is the learner's turn again
+            self.status("thinking")
         if self.examiner is not None:
             direction = self.examiner.learner_answered(now_ms)
             if direction is not None:

@@ -265,7 +265,7 @@ class Downlink:
             taken.append(head.pcm)
             room -= len(head.pcm)
         pcm = "".join(taken)
-        self._unsent_ms = max(0.0, self._unsent_ms - self._sound_ms(pcm))
+        self._unsent_ms = max(0.0, self._unsent_ms - self._sound_ms(pcm)) if self._ordered else 0.0
         return pcm
 
     @property

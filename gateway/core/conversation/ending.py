@@ -190,7 +190,7 @@ class Ending:
             planned_parts=[plan.part for plan in self.course.settings.plan.parts],
             summary=summary,
         )
-        return QuotationGuard(self.transcript.learner_texts()).clean_assessment(assessment)
+        return QuotationGuard(self.transcript.texts()).clean_assessment(assessment)
 
     def _notes(self) -> list[Any]:
         return [self.desk.notes[part] for part in sorted(self.desk.notes)]

@@ -72,6 +72,7 @@ class Examiner:
     phase_since_ms: float = 0.0
     _quiet_since_ms: float | None = None
     _nudged: int = 0
+    _talk_begun: bool = False
     _wrapping_since_ms: float | None = None
 
     def move(self, event: PartEvent, now_ms: float) -> None:
@@ -87,12 +88,13 @@ class Examiner:
         """Maya has finished a turn; the learner will have heard it at `played_at_ms`."""
         briefed = self.phase is Phase.OPENING and self.plan.cue_card is not None
         self.move(PartEvent.BRIEFED if briefed else PartEvent.ASKED, now_ms)
-        if self.phase is Phase.PREPARING:
+        if self.phase is Phase.PREPARING or (self.phase is Phase.TALKING and not self._talk_begun):
             self.phase_since_ms = played_at_ms
         self._quiet_since_ms = played_at_ms
 
     def learner_speaks(self) -> None:
         """The learner has begun an utterance."""
+        self._talk_begun = self.phase is Phase.TALKING
         self._quiet_since_ms = None
         self._nudged = 0
 

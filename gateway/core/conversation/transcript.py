@@ -124,9 +124,10 @@ class Transcript:
         """All of them, oldest first."""
         return self._utterances
 
-    def learner_texts(self) -> list[str]:
-        """Everything the learner said, for the quotation guard."""
-        return [utterance.text for utterance in self._utterances if utterance.who == "learner"]
+    def texts(self) -> list[str]:
+        """Everything that was said, each side for itself, for the quotation guard."""
+        sides: tuple[Who, ...] = ("learner", "maya")
+        return [utterance.text for who in sides for utterance in self._utterances if utterance.who == who]
 
     def of_part(self, part: int) -> list[Utterance]:
         """What was said in one part."""

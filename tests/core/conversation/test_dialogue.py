@@ -263,3 +263,25 @@ def test_speech_without_a_final_transcript_is_kept_for_a_successor(talk):
     talk.line.promote(replay=True)
     replayed = [action for action in talk.actions if isinstance(action, SendEvents)]
     assert len(replayed) == 10
+
+
+def test_the_learner_whose_talk_was_stopped_is_listened_to(talk):
+    """Maya has spoken already when the end of the talk is noticed: nobody waits for her."""
+    talk.hear(UserSpeechStart(1_000.0))
+    talk.maya_says("Thank you, I have to stop you there. Was it hard?", seconds=0.2)
+    talk.phone()
+    talk.hear(UserSpeechEnd(3_000.0, 3_400.0))
+    talk.hear(ContentStart("u", ContentKind.TEXT, Role.USER, Stage.FINAL), TextOutput("u", Role.USER, "words"))
+    talk.phone()
+    assert [m["state"] for m in talk.told if m["type"] == "status"][-1] == "listening"
+
+
+def test_speech_that_has_been_played_cannot_be_interrupted(talk):
+    """The phone's queue is empty: what floating point leaves over is no sound."""
+    talk.maya_says("One.", "Two.", "Three.", seconds=0.7)
+    talk.phone()
+    talk.now_ms = 3_000.0
+    talk.link.acknowledged(talk.link.next_number - 1, 0.0, talk.now_ms)
+    talk.phone()
+    talk.hear(UserSpeechStart(9_000.0))
+    assert all(m["type"] != "interrupted" for m in talk.phone())

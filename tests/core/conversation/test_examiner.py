@@ -33,8 +33,8 @@ def test_a_talk_ends_with_the_learner_or_with_the_clock():
         part.tick(60_000)
         part.maya_finished(62_000, 61_000)
         part.learner_speaks()
-    assert long_talk.tick(179_999) is None
-    assert long_talk.tick(180_000) is Direction.END_TALK
+    assert long_talk.tick(181_999) is None
+    assert long_talk.tick(182_000) is Direction.END_TALK
     assert long_talk.phase is Phase.ASKING
     assert short_talk.learner_answered(90_000) is None
     assert short_talk.phase is Phase.ASKING
