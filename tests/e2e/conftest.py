@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.clouds import QUICK, Cloud, launch
+from tests.e2e.talks import Watched, hold_all, watched_cloud
 
 type Launcher = Callable[..., AbstractContextManager[Cloud]]
 
@@ -43,3 +44,11 @@ def private_cloud(tmp_path: Path) -> Launcher:
         return launch(next(files), *QUICK, *arguments, environment=environment)
 
     return begin
+
+
+@pytest.fixture(scope="session")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    """A cloud of which everything was watched while conversations of all kinds were held on it; they are over."""
+    with watched_cloud(tmp_path_factory.mktemp("watched")) as cloud:
+        hold_all(cloud)
+        yield cloud

@@ -1,0 +1,237 @@
+"""Conversations of every kind on one local cloud that is watched from all sides: held once, looked at by many tests.
+
+The cloud shuffles messages both ways. All its stores are tapped and its temporary files are in a folder of its own, so that
+afterwards everything that was anywhere can be searched.
+"""
+
+import asyncio
+import contextlib
+import functools
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from infra.local import aws
+from infra.local.deployment import ROOT
+from tests.e2e.callers import Caller, Habits
+from tests.e2e.clouds import QUICK, Cloud, clean_environment, eventually, launch
+from tests.e2e.lines import BadLine
+from tests.e2e.maya import HeldStream, Nova
+from tests.e2e.stored import stored_items
+from tests.e2e.taps import RedisWatch, Tap
+
+SHUFFLED = ("--delivery-jitter-ms", "80", "--post-jitter-ms", "30", "--seed", "4")
+MAYA = ("--nova", "ears_tempo=4", "--nova", "playback_scale=1")
+"""Takes short pauses for the end of a turn, as no learner here makes any; can be spoken over while she is heard."""
+
+NUMBERS = {
+    # Learners who speak in tones need a quarter of the time of people.
+    "MAYA_ASSESS_FROM_S": "0.25",
+    "MAYA_RESUME_WITHIN_S": "5",
+    "MAYA_PART_WITH_MS": "100",
+    "AWS_CONFIG_FILE": os.devnull,
+}
+
+MARKED = "my uncle sells seventeen crooked violins beside the frozen lighthouse every single november evening."
+"""Words that nobody else says."""
+
+
+@dataclass
+class Talk:
+    """One conversation that has been held.
+
+    Attributes:
+        caller: the phone.
+        streams: what Maya's side knows of it.
+        failure: why it could not be held.
+    """
+
+    caller: Caller
+    streams: list[HeldStream]
+    failure: BaseException | None = None
+
+
+@dataclass
+class Watched:
+    """A cloud with everything that watches it."""
+
+    cloud: Cloud
+    nova: Nova
+    redis: RedisWatch
+    dynamodb: Tap
+    sqs: Tap
+    functions: Tap
+    temporary: Path
+    talks: dict[str, Talk] = field(default_factory=dict)
+
+    def talk(self, name: str) -> Talk:
+        """One of the conversations.
+
+        Raises:
+            BaseException: it could not be held.
+        """
+        talk = self.talks[name]
+        if talk.failure is not None:
+            raise talk.failure
+        return talk
+
+
+@contextlib.contextmanager
+def watched_cloud(folder: Path) -> Iterator[Watched]:
+    """Run a cloud whose stores are tapped."""
+    temporary = folder / "tmp"
+    temporary.mkdir()
+    with contextlib.ExitStack() as stack:
+        services = stack.enter_context(_services(folder))
+        dynamodb, sqs = (stack.enter_context(Tap(services)) for _ in range(2))
+        functions = stack.enter_context(Tap())
+        environment = {
+            **NUMBERS,
+            "TMPDIR": str(temporary),
+            "AWS_ENDPOINT_URL_DYNAMODB": dynamodb.url,
+            "AWS_ENDPOINT_URL_SQS": sqs.url,
+            "AWS_ENDPOINT_URL_LAMBDA": functions.url,
+        }
+        cloud = stack.enter_context(launch(folder / "state.json", *QUICK, *SHUFFLED, *MAYA, environment=environment))
+        functions.upstream = _address(cloud.state.lambda_control_url)
+        # What the finish function could not save comes again at once.
+        cloud.client("sqs").set_queue_attributes(
+            QueueUrl=cloud.state.finish_queue_url, Attributes={"VisibilityTimeout": "1"}
+        )
+        watch = stack.enter_context(RedisWatch(cloud.state.redis_url))
+        yield Watched(cloud, Nova(cloud), watch, dynamodb, sqs, functions, temporary)
+
+
+@contextlib.contextmanager
+def _services(folder: Path) -> Iterator[tuple[str, int]]:
+    """Run DynamoDB and SQS apart from the cloud, so that something can stand between."""
+    ready = folder / "aws.json"
+    names = ("--users-table", aws.USERS_TABLE, "--assessments-table", aws.ASSESSMENTS_TABLE, "--region", aws.REGION)
+    with (folder / "aws.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "infra.local.aws", "--ready-file", str(ready), *names],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            cwd=ROOT,
+            env={**clean_environment(), "TMPDIR": str(folder / "tmp")},
+        )
+    with process:
+        try:
+            eventually(ready.exists, within_s=30.0)
+            yield _address(json.loads(ready.read_text())["url"])
+        finally:
+            process.kill()
+
+
+def _address(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    assert parts.hostname is not None
+    assert parts.port is not None
+    return parts.hostname, parts.port
+
+
+type Group = dict[str, tuple[Caller, Callable[[Caller], Awaitable[None]]]]
+
+# --- The conversations ----------------------------------------------------------------------------------------------
+
+
+def hold_all(watched: Watched) -> None:
+    """Hold all conversations, as many at once as do not disturb each other."""
+    at_once: Group = {
+        "calm": (_caller(watched, "calm"), Caller.hold),
+        "twice": (
+            _caller(watched, "twice", line=BadLine(copies=2), frame_ms=250, rate=8000, out_rate=16000),
+            Caller.hold,
+        ),
+        "lossy": (_caller(watched, "lossy", line=BadLine(drop_every=50)), Caller.hold),
+        "dropped": (_caller(watched, "dropped", frame_ms=40, out_rate=8000), _drops_in_each_part),
+        "over": (_caller(watched, "over", over={0: 700.0, 7: 900.0}, rate=24000), Caller.hold),
+        "hurt": (_caller(watched, "hurt", answers=(MARKED,)), functools.partial(_is_hurt, watched)),
+        "corrected": (_caller(watched, "corrected"), functools.partial(_is_corrected, watched)),
+        "left": (_caller(watched, "left"), functools.partial(_leaves, watched)),
+    }
+    alone: Group = {"queued": (_caller(watched, "queued", answers=(MARKED,)), functools.partial(_is_queued, watched))}
+    for group in (at_once, alone):
+        asyncio.run(_hold(watched, group))
+
+
+async def _hold(watched: Watched, group: Group) -> None:
+    outcomes = await asyncio.gather(*(course(caller) for caller, course in group.values()), return_exceptions=True)
+    for (name, (caller, _)), outcome in zip(group.items(), outcomes, strict=True):
+        watched.talks[name] = Talk(caller, watched.nova.streams_of(caller), outcome)
+
+
+def _caller(watched: Watched, name: str, *, line: BadLine | None = None, **habits: Any) -> Caller:
+    return Caller(watched.cloud, name, habits=Habits(**habits), line=line)
+
+
+async def _drops_in_each_part(caller: Caller) -> None:
+    """The radio dies while Maya speaks, while the learner speaks, and while nobody does."""
+    async with caller.calling():
+        await caller.until(lambda: caller.part == 1 and caller.hears_maya, "Maya in part 1")
+        caller.line.cut()
+        await caller.until(lambda: caller.part == 2 and caller.speaks, "the learner in part 2")
+        caller.line.cut()
+        await caller.until(lambda: caller.part == 3 and caller.state == "listening", "silence in part 3")
+        caller.line.cut()
+        await caller.ends()
+
+
+async def _is_hurt(watched: Watched, caller: Caller) -> None:
+    """A drop; messages that break the contract with marked words in them; a stream whose last words quote the learner."""
+    async with caller.calling():
+        await caller.until(lambda: caller.hears_maya, "Maya")
+        caller.line.cut()
+        await caller.answered()
+        broken = [
+            MARKED,
+            json.dumps([MARKED]),
+            json.dumps({"action": "stream", "type": MARKED}),
+            json.dumps({"action": "stream", "type": "ping", "id": 1, "at": 1, MARKED: MARKED}),
+            json.dumps({"action": "stream", "type": "audio", "seq": 1_000_000, "t": 0, "pcm": MARKED}),
+            json.dumps({"action": MARKED, "type": "stop", "seq": MARKED}),
+        ]
+        for text in broken:
+            await caller.line.say(text)
+        await caller.until(lambda: caller.part == 2 and caller.hears_maya, "Maya in part 2")
+        stream = await watched.nova.open_stream_of(caller, 2)
+        watched.nova.order("exception", scope=stream, type="modelStreamErrorException", message=MARKED)
+        await caller.ends()
+
+
+async def _is_corrected(watched: Watched, caller: Caller) -> None:
+    """The stream's first call of its tool fits no schema."""
+    async with caller.calling():
+        await caller.until(lambda: caller.hears_maya, "Maya")
+        stream = await watched.nova.open_stream_of(caller, 1)
+        watched.nova.order("bad_tool_arguments", scope=stream)
+        await caller.until(lambda: caller.part == 2 and caller.hears_maya, "Maya in part 2")
+        caller.stop()
+        await caller.ends()
+
+
+async def _leaves(watched: Watched, caller: Caller) -> None:
+    """The phone is gone after the long turn and never comes back."""
+    async with caller.calling():
+        await caller.answered(2)
+        caller.line.cut(for_good=True)
+        await asyncio.to_thread(eventually, lambda: stored_items(watched.cloud, caller.learner), within_s=40.0)
+
+
+async def _is_queued(watched: Watched, caller: Caller) -> None:
+    """DynamoDB is away when the assessment is to be saved, and comes back later."""
+    async with caller.calling():
+        await caller.answered()
+        watched.dynamodb.away = True
+        try:
+            caller.stop()
+            await caller.ends()
+        finally:
+            watched.dynamodb.away = False
+    await asyncio.to_thread(eventually, lambda: stored_items(watched.cloud, caller.learner), within_s=40.0)
