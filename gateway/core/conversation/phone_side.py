@@ -177,8 +177,11 @@ class PhoneSide:
         if self.start is None and self._recalled(envelope, resume.session_id, resume.seq, now_ms):
             return
         if self.start is None or resume.session_id != self.start.session_id:
-            raise SessionGone("there is no such session to come back to", ref="resume")
-        if self._is_newer(envelope):
+            gone = SessionGone("there is no such session to come back to", ref="resume")
+            if self.start is None or envelope.connection_id == self._connection_id:
+                raise gone
+            self._turn_away(envelope.connection_id, gone)
+        elif self._is_newer(envelope):
             self._replace_connection(envelope)
             self.uplink.resume(resume.seq, now_ms)
             self.downlink.resume(resume.n)
@@ -230,6 +233,12 @@ class PhoneSide:
             bye = encode(Bye(epoch=self.epoch, reason="replaced"))
             self._farewells += [Post(old, bye), Disconnect(old)]
         self._attach(envelope)
+
+    def _turn_away(self, connection_id: str, error: ProtocolError) -> None:
+        """Part with a connection that wants another session; the open one goes on."""
+        told = (Error.of(error, epoch=self.epoch), Bye(epoch=self.epoch, reason="failed"))
+        self._farewells += [Post(connection_id, encode(message)) for message in told]
+        self._farewells.append(Disconnect(connection_id))
 
     def farewells(self) -> list[Post | Disconnect]:
         """What older connections are still to be told."""
