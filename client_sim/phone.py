@@ -383,7 +383,9 @@ class Phone:
             self._fatal = True
             self._failure = f"{message.code}: {message.message}"
             self._repeats.clear()
-            self._give_up_at_ms = now_ms + self._settings.bye_within_ms
+            # A test that was under way is assessed before `bye`; who has not begun has nothing to wait for.
+            wait_ms = self._settings.assess_within_ms if self.state is State.LIVE else self._settings.bye_within_ms
+            self._give_up_at_ms = now_ms + wait_ms
         elif self.state is State.LIVE and message.code == "not_started":
             if self._step(Step.FORGOTTEN):
                 self._repeats.open(Request.OPEN)

@@ -25,6 +25,7 @@ class PhoneSettings:
         answer_within_ms: how long `resume` is repeated on an open connection beyond that.
         silent_line_ms: a live connection on which nothing comes for this long is taken for dead.
         bye_within_ms: how long a fatal error waits for its `bye`, and a closing connection for its end.
+        assess_within_ms: the same in a conversation under way, which is assessed first.
         retry_first_ms: wait before the second try to come back; doubled each time. The first comes at once.
         retry_longest_ms: longest wait between two tries.
         jitter: 0 to 1; spreads the tries of many phones: a wait lasts half of it at 0 and all of it at 1.
@@ -45,6 +46,7 @@ class PhoneSettings:
     answer_within_ms: float = 15_000
     silent_line_ms: float = 12_000
     bye_within_ms: float = 3_000
+    assess_within_ms: float = 60_000
     retry_first_ms: float = 500
     retry_longest_ms: float = 5_000
     jitter: float = 1.0

@@ -23,7 +23,7 @@ from client_sim.events import (
     Tick,
 )
 from client_sim.states import State
-from gateway.core.errors import Busy, NotStarted, SessionGone, TooFast
+from gateway.core.errors import Busy, ModelUnavailable, NotStarted, SessionGone, TooFast
 from gateway.core.messages import (
     AckDown,
     AckUp,
@@ -689,13 +689,29 @@ def test_a_fatal_error_is_followed_by_bye():
 
 def test_a_fatal_error_ends_without_its_bye_too():
     """`bye` may get lost, or the connection with it."""
-    bench = Bench(bye_within_ms=3_000).live()
+    bench = Bench(bye_within_ms=3_000).open()
+    busy = Error.of(Busy(retry_after_s=4), epoch=0).model_dump(exclude={"type"})
+    bench.say(Error, **busy)
+    assert bench.wait(3_000)[-2:] == [Over(None, "busy: all of Maya's lines are taken"), Close(1)]
     error = Error.of(SessionGone("too late"), epoch=50).model_dump(exclude={"type"})
-    bench.say(Error, **error)
-    assert bench.wait(3_000)[-2:] == [Over(None, "session_gone: too late"), Close(1)]
-    other = Bench().live()
-    other.say(Error, **error)
-    assert other.tell(Closed(1)) == [Over(None, "session_gone: too late")]
+    silent = Bench(silent_line_ms=12_000).live()
+    silent.say(Error, **error)
+    assert silent.wait(12_000)[-2:] == [Close(1), Over(None, "session_gone: too late")]
+    closed = Bench().live()
+    closed.say(Error, **error)
+    assert closed.tell(Closed(1)) == [Over(None, "session_gone: too late")]
+
+
+def test_a_fatal_error_in_a_conversation_waits_for_the_assessment():
+    """What was said before Maya was lost is assessed before `bye`, which takes a while; not for ever."""
+    error = Error.of(ModelUnavailable("gone"), epoch=50).model_dump(exclude={"type"})
+    for waits_s in (20, 70):
+        bench = Bench(bye_within_ms=3_000, assess_within_ms=60_000).live()
+        bench.say(Error, **error)
+        for _ in range(waits_s):
+            bench.wait(1_000)
+            bench.say(AckDown, seq=-1)
+        assert (bench.phone.state is State.OVER) == (waits_s > 60)
 
 
 def test_other_errors_end_nothing():
