@@ -1,0 +1,1 @@
+"""What the gateway adds to the bare SDK: latency, CPU and memory. `python -m tests.bench --help`."""
