@@ -57,8 +57,11 @@ _SHUTDOWN_BEFORE_END_S: Final = 60.0
 class NovaStream(Protocol):
     """An open stream of Nova Sonic."""
 
+    def send_now(self, event: bytes) -> bool:
+        """Send an event if that needs no waiting; return whether it was sent; raises `RemoteError`."""
+
     async def send(self, event: bytes) -> None:
-        """Send an event; raises `RemoteError`."""
+        """Send an event, after waiting for room; raises `RemoteError`."""
 
     async def receive(self) -> bytes | None:
         """Return the next event, None at the stream's end; raises `RemoteError`."""
@@ -124,6 +127,8 @@ class _Line:
         self._stream_id = stream_id
         self._opening = opening
         self._outgoing: asyncio.Queue[bytes | None] = asyncio.Queue(_UNSENT_EVENTS)
+        self._open: NovaStream | None = None
+        self._sending = False
         self._task = relay.spawn(self._run())
         self._closing = False
 
@@ -133,7 +138,10 @@ class _Line:
             return
         try:
             for event in events:
-                self._outgoing.put_nowait(event)
+                if not self._sent_now(event):
+                    self._outgoing.put_nowait(event)
+        except RemoteError:
+            pass  # the receiver learns of it too, and says what it means
         except asyncio.QueueFull:
             self._task.cancel()
             self._relay.feed(StreamEnded(self._stream_id, Fault.STREAM_LOST))
@@ -147,6 +155,11 @@ class _Line:
             except asyncio.QueueFull:
                 self._task.cancel()
 
+    def _sent_now(self, event: bytes) -> bool:
+        """Send without waking the sender, which costs as much again, if nothing waits to be sent before."""
+        idle = self._open is not None and not self._sending and self._outgoing.empty()
+        return idle and self._open is not None and self._open.send_now(event)
+
     async def _run(self) -> None:
         relay = self._relay
         try:
@@ -155,6 +168,7 @@ class _Line:
             self._ended(relay.services.fault_of(error))
             return
         receiver = asyncio.create_task(self._receive(stream))
+        self._open = stream
         try:
             relay.feed(StreamOpened(self._stream_id))
             await self._send(stream)
@@ -167,7 +181,9 @@ class _Line:
 
     async def _send(self, stream: NovaStream) -> None:
         while (event := await self._outgoing.get()) is not None:
+            self._sending = True
             await stream.send(event)
+            self._sending = False
 
     async def _receive(self, stream: NovaStream) -> None:
         try:
@@ -221,6 +237,7 @@ class Relay:
         self._lanes: dict[str, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at_ms = 0.0
         self._finished = asyncio.Event()
         self._progress: Mapping[str, Any] | None = None
         self._last_progress: Mapping[str, Any] | None = None
@@ -317,17 +334,22 @@ class Relay:
         return self._loop.time() * 1000
 
     def _tick(self) -> None:
+        self._timer = None
         now_ms = self._now_ms()
         self.conversation.tick(now_ms)
         self._do_all(now_ms)
 
     def _arm(self, now_ms: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        """See to it that the core is ticked in time. A timer that rings too early is cheaper than one set anew."""
         at_ms = self.conversation.next_timer_ms(now_ms)
-        if at_ms is not None and not self._finished.is_set():
-            self._timer = self._loop.call_at(max(at_ms, now_ms) / 1000, self._tick)
+        if at_ms is None or self._finished.is_set():
+            return
+        if self._timer is not None:
+            if self._timer_at_ms <= at_ms:
+                return
+            self._timer.cancel()
+        self._timer_at_ms = max(at_ms, now_ms)
+        self._timer = self._loop.call_at(self._timer_at_ms / 1000, self._tick)
 
     # What is to be done
 

@@ -57,6 +57,20 @@ class NovaStream:
         self._settings = settings
         self.credentials_expire_at_s = credentials_expire_at_s
 
+    def send_now(self, event: bytes) -> bool:
+        """Send one event as JSON bytes if the service takes more at once; return whether it was sent.
+
+        Raises:
+            StreamLost: it cannot reach the service any more.
+        """
+        if self._publisher.channel.crowded:
+            return False
+        try:
+            self._publisher.send_bytes(event)
+        except ChannelBrokenError as error:
+            raise _lost(error) from None
+        return True
+
     async def send(self, event: bytes) -> None:
         """Send one event as JSON bytes; waits while the service takes no more.
 
