@@ -88,6 +88,33 @@ async def test_a_conversation_both_ways(open_sonic: OpenSonic) -> None:
         await stream.close()
 
 
+async def test_events_that_need_not_wait_go_at_once_and_the_others_are_refused(open_sonic: OpenSonic) -> None:
+    """`send_now` keeps the order of `send`, and takes nothing while the service takes nothing."""
+    heard: list[bytes] = []
+
+    async def script(stream: ServerStream) -> None:
+        heard.append(await stream.next_event() or b"")
+        stream.respond()
+        while (event := await stream.next_event()) is not None:
+            heard.append(event)
+        await stream.end()
+
+    async with open_sonic(script) as (server, sonic):
+        stream = await sonic.open([HELLO])
+        sent = [HELLO]
+        for number in range(MAX_WRITES_UNDER_WAY * 4):
+            event = b"%d" % number
+            if stream.send_now(event):
+                sent.append(event)
+        assert len(sent) <= MAX_WRITES_UNDER_WAY * 2
+        await stream.send(b"after")
+        await stream.close()
+        with pytest.raises(StreamLost):
+            stream.send_now(b"late")
+        await server.idle.wait()
+    assert heard == [*sent, b"after"]
+
+
 async def test_the_request_is_the_services(open_sonic: OpenSonic) -> None:
     """Path, region, service and content type are what Bedrock asks for; the model's colon is percent-encoded."""
     seen: list[dict[str, str]] = []
