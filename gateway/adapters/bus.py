@@ -2,7 +2,7 @@
 
 One connection carries one channel. redis-py makes it (TLS, authentication) and reads its replies; its PubSub classes
 are passed by, since they cost the double and, after a fail-over, leave an unasked ``sunsubscribe`` without an answer
-(facts: local parts, 1.5). Here every end of a subscription leads to a new one, on the node that has the slot now.
+(SERVICE.md L1). Here every end of a subscription leads to a new one, on the node that has the slot now.
 
 Publishing tells nothing: the number of receivers counts the frozen ones and leaves out those of replicas. So the bus
 pings itself, by the way that the phone's messages take, and says when its own pings no longer come back.

@@ -2,7 +2,7 @@
 
 awscrt sets no TCP_NODELAY and has no option for it, so the second of two small writes waits until the peer has
 acknowledged the first, which a delaying peer does after 40 ms: measured twice at each opening of a stream, and again
-for each event over 8,000 bytes (facts: local parts, 5). The option belongs to the socket and not to the descriptor, so
+for each event over 8,000 bytes (SERVICE.md L2). The option belongs to the socket and not to the descriptor, so
 it can be set through a duplicate.
 """
 

@@ -1,7 +1,7 @@
 """Amazon Nova Sonic through its SDK: streams that open, carry events and close, each step within a time limit.
 
 The SDK alone reports resets and broken connections as an ordinary end, lets the seventeenth event after them block for
-ever, and hangs when such a stream is closed; the streams here tell the ends apart and always close (facts W4).
+ever, and hangs when such a stream is closed; the streams here tell the ends apart and always close (SERVICE.md W4).
 """
 
 import asyncio

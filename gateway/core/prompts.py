@@ -1,7 +1,7 @@
 """What Maya is told: one system prompt a part, and the stage directions sent while it runs.
 
 Nova Sonic takes its system prompt once, at the start of a stream, and answers later text instead of obeying it
-(facts A4). So everything a part needs stands in its prompt, which also says what each stage direction means, and a
+(SERVICE.md A4). So everything a part needs stands in its prompt, which also says what each stage direction means, and a
 stage direction is worded so that answering it is doing it. Directions stand in square brackets: nobody speaks those.
 """
 
@@ -25,7 +25,7 @@ class Direction(StrEnum):
 
 
 FIRST_HISTORY_LINE: Final = "[The candidate has joined the test.]"
-"""Nova Sonic refuses a history that does not begin with the user (facts A7)."""
+"""Nova Sonic refuses a history that does not begin with the user (SERVICE.md A7)."""
 
 _LANGUAGES: Final = {"en-GB": "British English", "en-US": "American English", "en-AU": "Australian English"}
 

@@ -1,4 +1,4 @@
-"""A small HTTP/2 server over TLS that answers a Nova Sonic stream by a script, with every fault of facts W4."""
+"""A small HTTP/2 server over TLS that answers a Nova Sonic stream by a script, with every fault of SERVICE.md W4."""
 
 import asyncio
 import datetime as dt

@@ -302,7 +302,7 @@ class Conversation:
             self._dialogue.handle(event.event, now_ms)
 
     def _on_tool_use(self, stream: Stream, call: ToolUse, now_ms: float) -> None:
-        """Every call is answered: an unanswered one silences the stream (facts A6)."""
+        """Every call is answered: an unanswered one silences the stream (SERVICE.md A6)."""
         if stream.state is StreamState.ASSESSING and call.name == ASSESS_PART:
             self._ending.tool_called(stream, call, now_ms)
             return

@@ -1,8 +1,8 @@
 """From Maya to the phone: numbering, pacing, barge-in, sending again.
 
-One post is under way at a time on a connection, since API Gateway promises no order between posts (facts C7). When it
-has returned, whatever waits is sent: a quick line gets small pieces at once, a slow one fewer and larger ones, and no
-piece ever waits for a timer but the one that would be too far ahead of the learner's ear.
+One post is under way at a time on a connection, since API Gateway promises no order between posts (SERVICE.md C7). When
+it has returned, whatever waits is sent: a quick line gets small pieces at once, a slow one fewer and larger ones, and
+no piece ever waits for a timer but the one that would be too far ahead of the learner's ear.
 """
 
 from collections import deque

@@ -28,7 +28,7 @@ class ConversationSettings:
         go_away_s: when the learner is told that the time limit is near.
         time_limit_s: when the assessment begins, whatever part is reached.
         stop_within_ms: a `stop` is taken after this even if frames are missing.
-        prime_ms: sound that a stream must have heard before Maya is asked to speak (facts A4: 68 ms).
+        prime_ms: sound that a stream must have heard before Maya is asked to speak (SERVICE.md A4: 68 ms).
         nudge_s: Maya asks again after this much silence of the learner.
         nudges: at most so many in a row.
         wrap_up_s: a part over its time is closed by force after this.

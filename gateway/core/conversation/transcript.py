@@ -83,7 +83,7 @@ class MayaTurn:
     def text(self) -> str:
         """What was said, and of a turn that the learner spoke over what was heard.
 
-        Final text comes late, in pieces, twice or not at all (facts A4); where it lacks, Maya said what she meant to.
+        Final text comes late, in pieces, twice or not at all (SERVICE.md A4); without it, Maya said what she meant to.
         """
         if self.interrupted:
             return self._heard_text()

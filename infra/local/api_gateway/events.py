@@ -1,6 +1,6 @@
 """The events that API Gateway passes to Lambda functions, and the frames that it sends to clients itself.
 
-Source: facts on WebSocket proxy events taken from real samples: which keys each kind has, and which it lacks.
+Source: `infra/local/nova/SERVICE.md` C4 and C5, from real samples: which keys each kind has, and which it lacks.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Delivers one reply: per sentence a SPECULATIVE text, then its audio in small pieces, much later its FINAL text.
 
-Pure: `now_ms` and a random generator are passed in. Source: facts A3, A4, A5, A10.
+Pure: `now_ms` and a random generator are passed in. Source: SERVICE.md A3, A4, A5, A10.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """One Nova Sonic session: what it hears, when it answers, how it is interrupted, and when it gives up.
 
 Pure: the ears, the mind, the clock (`now_ms`, monotonic), ids and randomness are passed in. After each call the shell
-takes the actions and asks for the next timer. Source: facts A3 to A8, A10.
+takes the actions and asks for the next timer. Source: SERVICE.md A3 to A8, A10.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The `application/vnd.amazon.eventstream` encoding, both ways, with strict checks.
 
 A message is `u32 total length | u32 headers length | u32 CRC-32 of these eight bytes | headers | payload | u32 CRC-32 of
-all before`, big-endian. Source: the Amazon event stream specification in the Smithy documentation; facts section W2.
+all before`, big-endian. Source: the Amazon event stream specification in the Smithy documentation; SERVICE.md W2.
 Pure: no I/O.
 """
 

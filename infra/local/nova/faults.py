@@ -1,4 +1,4 @@
-"""Faults that can be ordered while the stand-in runs: what, for which streams, when. Pure. Source: facts W2, W4, W5, A9.
+"""Faults that can be ordered while the stand-in runs: what, which streams, when. Pure. SERVICE.md W2, W4, W5, A9.
 
 A fault as the control API takes it (`POST /faults`):
 

@@ -1,6 +1,6 @@
 """Which fields each input event must and may have, and their values: a table and the check that reads it.
 
-Source: facts A2 and A9. The service says no more than `Invalid input request` about a wrong field, and
+Source: SERVICE.md A2 and A9. The service says no more than `Invalid input request` about a wrong field, and
 `Unable to parse input chunk` where a tool schema is an object instead of a string.
 """
 

@@ -1,4 +1,4 @@
-"""The frames of an invocation: input events out of their two wrappings, output events into theirs. Pure. Facts W2."""
+"""The frames of an invocation: input events out of their two wrappings, output events into theirs. SERVICE.md W2."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """HTTP/2 for full-duplex streams on asyncio, with every misbehaviour within reach.
 
 The `h2` library keeps the protocol; this module moves bytes: flow control both ways (default windows, WINDOW_UPDATE as
-data is taken), fair sending, batched writes, and prompt news of clients that die. Source: RFC 9113; facts W4, W5.
+data is taken), fair sending, batched writes, and prompt news of clients that die. Source: RFC 9113; SERVICE.md W4, W5.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Input events of a session, checked and ready for the engine. Source: facts A2, A6, A7."""
+"""Input events of a session, checked and ready for the engine. Source: SERVICE.md A2, A6, A7."""
 
 from __future__ import annotations
 

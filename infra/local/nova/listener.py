@@ -1,4 +1,4 @@
-"""The learner's side of a session: utterances from their first sound to their FINAL text. Pure. Source: facts A3, A4, A5."""
+"""The learner's side of a session: utterances from their first sound to their FINAL text. Pure. SERVICE.md A3 to A5."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Builds a session's output events. Source: facts A3 to A6."""
+"""Builds a session's output events. Source: SERVICE.md A3 to A6."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What the service says when it refuses: exception types, HTTP statuses and the texts seen in the field.
 
-Source: facts sections W2 (types and statuses) and A9 (texts). Clients have to classify by text, since transient failures
+Source: SERVICE.md W2 (types and statuses) and A9 (texts). Clients have to classify by text, since transient failures
 also come as `validationException`.
 """
 

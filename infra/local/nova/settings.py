@@ -42,7 +42,7 @@ class BadSetting(ValueError):  # noqa: N818  # reads as what it is where it is r
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What differs from model to model (facts A1, A6, A8).
+    """What differs from model to model (SERVICE.md A1, A6, A8).
 
     Attributes:
         model_id: as in the request path.
@@ -51,7 +51,7 @@ class Profile:
         turn_detection: `turnDetectionConfiguration` is understood.
         speech_system: the role SYSTEM_SPEECH is understood.
         idle_ms: limit without audio or interactive content once audio has come.
-        audio_kills_pending_tool: audioInput while a toolUse is unanswered ends the stream (facts A6, disputed).
+        audio_kills_pending_tool: audioInput while a toolUse is unanswered ends the stream (SERVICE.md A6, disputed).
     """
 
     model_id: str
@@ -84,7 +84,7 @@ TEXT_MODELS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """When answers leave, in ms; the defaults are the service's (facts A10, A4).
+    """When answers leave, in ms; the defaults are the service's (SERVICE.md A10, A4).
 
     Attributes:
         speech_end_ms: end of speech to `userSpeechEnd`.
@@ -133,14 +133,14 @@ INSTANT_TIMING = Timing(
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Limits of a session (facts A2, A7, A8, A11).
+    """Limits of a session (SERVICE.md A2, A7, A8, A11).
 
     Attributes:
         max_streams: concurrent streams of one model.
         lifetime_ms: after this a stream dies with a modelTimeoutException.
         first_idle_ms: limit without audio or interactive content as long as no audio has come.
         idle_ms: the same later; None takes the profile's.
-        silence_counts: digital silence (all samples zero) counts as audio for the idle limit (facts A8, disputed).
+        silence_counts: digital silence (all samples zero) counts as audio for the idle limit (SERVICE.md A8, disputed).
         min_audio_ms: audio needed before anything is generated.
         history_message_bytes, history_total_bytes: of seeded history, in UTF-8.
         system_chunk_bytes: of one textInput of the SYSTEM block.
@@ -161,7 +161,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
-    """How a session speaks, with a switch for each thing that differs in the field or goes wrong (facts A3 to A6).
+    """How a session speaks, with a switch for each thing that differs in the field or goes wrong (SERVICE.md A3 to A6).
 
     Attributes:
         user_speech_events: send `userSpeechStart` and `userSpeechEnd`.

@@ -1,4 +1,4 @@
-"""Who has the floor: the table of turn-taking, and what still has to be answered. Pure. Source: facts A4, A5, A6."""
+"""Who has the floor: the table of turn-taking, and what still has to be answered. Pure. SERVICE.md A4 to A6."""
 
 from __future__ import annotations
 

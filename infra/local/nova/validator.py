@@ -1,7 +1,7 @@
 """Checks a session's input events as strictly as the service: order by a table, fields by `fields`, then the rest.
 
 Pure: bytes of one event in, a checked event (or nothing yet) out, or `ServiceError` with the service's own text.
-Source: facts A2 (order and fields), A6 (tools), A7 (history), A9 (texts).
+Source: SERVICE.md A2 (order and fields), A6 (tools), A7 (history), A9 (texts).
 """
 
 from __future__ import annotations

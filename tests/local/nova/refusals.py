@@ -1,4 +1,4 @@
-"""What the service refuses inside a stream, and with which text: the table of facts A9 and the rules of A2, A6, A7."""
+"""What the service refuses inside a stream, with which text: the table of SERVICE.md A9 and the rules of A2, A6, A7."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Refusal:
     """Events that pass, one that does not, and what the service says of it.
 
     Attributes:
-        a9: the row of facts A9 that it is from, empty for a rule of another section.
+        a9: the row of SERVICE.md A9 that it is from, empty for a rule of another section.
     """
 
     name: str

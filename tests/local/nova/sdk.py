@@ -1,4 +1,4 @@
-"""The real SDK with the real transport, trusting the test's own authority (facts W3)."""
+"""The real SDK with the real transport, trusting the test's own authority (SERVICE.md W3)."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Call:
         return seen
 
     async def close(self) -> None:
-        """Close as the SDK does; hangs on a stream that was reset (facts W4)."""
+        """Close as the SDK does; hangs on a stream that was reset (SERVICE.md W4)."""
         await asyncio.wait_for(self.stream.close(), PATIENCE_S)
 
 

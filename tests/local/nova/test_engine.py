@@ -1,4 +1,4 @@
-"""The session engine in virtual time: turns, barge-in, tools, limits, the end (facts A3 to A8, A10)."""
+"""The session engine in virtual time: turns, barge-in, tools, limits, the end (SERVICE.md A3 to A8, A10)."""
 
 import dataclasses
 import json
@@ -53,7 +53,7 @@ def test_a_turn_in_the_services_order() -> None:
 
 
 def test_a_turn_takes_the_services_time() -> None:
-    """Each step of a turn is as far from the end of speech as facts A10 say."""
+    """Each step of a turn is as far from the end of speech as SERVICE.md A10 says."""
     world = World(settings=SERVICE)
     world.utter("hello", frames=3)
     world.hear(SILENCE, 100)

@@ -1,4 +1,4 @@
-"""The frames of an invocation: two wrappings on the way in, one on the way out (facts W2)."""
+"""The frames of an invocation: two wrappings on the way in, one on the way out (SERVICE.md W2)."""
 
 from __future__ import annotations
 

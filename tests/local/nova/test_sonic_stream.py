@@ -1,4 +1,4 @@
-"""Whole streams with the real SDK: the AWS sample, turns, every refusal of facts A9, every failure of facts W4."""
+"""Whole streams with the real SDK: the AWS sample, turns, refusals of SERVICE.md A9, failures of SERVICE.md W4."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.local.nova.fakes import SILENCE, SPEECH, speech_of
 from tests.local.nova.refusals import A9, BAD_TOOL_RESULTS, Refusal
 from tests.local.nova.sdk import Call, names, turns, until
 
-# A stream that is lost leaves tasks of the SDK behind which fail when nobody looks (facts W4).
+# A stream that is lost leaves tasks of the SDK behind which fail when nobody looks (SERVICE.md W4).
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 TYPED = ev.text_block("typed", "USER", "Hello", interactive=True)
@@ -84,7 +84,7 @@ async def test_a_tool_is_called_and_answered(sim: Sim) -> None:
 
 @pytest.mark.parametrize("refusal", A9, ids=lambda refusal: refusal.name)
 async def test_refusals_of_a9(sim: Sim, refusal: Refusal) -> None:
-    """Each row of facts A9 is seen as ValidationException with the service's text, then the stream ends."""
+    """Each row of SERVICE.md A9 is seen as ValidationException with the service's text, then the stream ends."""
     call = await sim.sdk.call(*refusal.before, refusal.last)
     with pytest.raises(models.ValidationException) as caught:
         await call.rest()
@@ -94,7 +94,7 @@ async def test_refusals_of_a9(sim: Sim, refusal: Refusal) -> None:
 
 @pytest.mark.parametrize("content", BAD_TOOL_RESULTS.values(), ids=BAD_TOOL_RESULTS.keys())
 async def test_a_bad_tool_result_kills_the_stream(sim: Sim, content: str) -> None:
-    """Facts A9, "bad tool result"."""
+    """SERVICE.md A9, "bad tool result"."""
     sim.talent.replies.append(Reply((), (ToolCall("t1", "count", {"n": 5}),)))
     call = await sim.sdk.call(*ev.live("Count.", ev.tool()), *TYPED, ev.audio_input())
     await call.until("toolUse")
@@ -104,7 +104,7 @@ async def test_a_bad_tool_result_kills_the_stream(sim: Sim, content: str) -> Non
 
 
 async def test_audio_during_a_tool_on_nova_2_5(sim: Sim) -> None:
-    """Facts A9, "generic": Nova 2.5 does not bear audio while it waits for a result."""
+    """SERVICE.md A9, "generic": Nova 2.5 does not bear audio while it waits for a result."""
     sim.talent.replies.append(Reply((), (ToolCall("t1", "count", {"n": 5}),)))
     live = [*ev.live("Count.", ev.tool()), *TYPED, ev.audio_input()]
     call = await sim.sdk.call(*live, model="amazon.nova-2-5-sonic")
@@ -130,7 +130,7 @@ async def test_audio_during_a_tool_on_nova_2_5(sim: Sim) -> None:
     ],
 )
 async def test_limits_of_time(open_sim: OpenSim, settings: dict[str, Any], kind: Any, text: str) -> None:
-    """Facts A9, "no input" and "8 min / stall", with limits that are over at once."""
+    """SERVICE.md A9, "no input" and "8 min / stall", with limits that are over at once."""
     async with open_sim(**settings) as sim:
         call = await sim.sdk.call(*ev.live())
         with pytest.raises(kind) as caught:
@@ -249,7 +249,7 @@ async def _lost(sim: Sim, fault: str, **order: Any) -> Call:
     ("fault", "order"), [("rst", {"code": 0}), ("rst", {"code": 2}), ("tcp_abort", {})], ids=["rst 0", "rst 2", "abort"]
 )
 async def test_lost_streams_look_like_clean_ends(sim: Sim, fault: str, order: dict[str, Any]) -> None:
-    """Facts W4: `receive` gives None, some sixteen more events can be sent, the next one blocks for ever."""
+    """SERVICE.md W4: `receive` gives None, some sixteen more events can be sent, the next one blocks for ever."""
     call = await sim.sdk.call(*ev.live(), ev.audio_input(SPEECH))
     await call.until("completionStart")
     # Ordered only now: a TCP reset may throw away what the client has not read yet.
@@ -264,7 +264,7 @@ async def test_lost_streams_look_like_clean_ends(sim: Sim, fault: str, order: di
 
 
 async def test_a_half_frame(sim: Sim) -> None:
-    """Facts W4: a frame that is cut off is InvalidEventBytes."""
+    """SERVICE.md W4: a frame that is cut off is InvalidEventBytes."""
     call = await _lost(sim, "partial_frame")
     with pytest.raises(InvalidEventBytes):
         await call.receive()
@@ -278,7 +278,7 @@ async def test_a_half_frame_at_the_end(sim: Sim) -> None:
 
 
 async def test_a_wrong_checksum(sim: Sim) -> None:
-    """Facts W2: a frame whose checksum is wrong is ChecksumMismatch."""
+    """SERVICE.md W2: a frame whose checksum is wrong is ChecksumMismatch."""
     call = await _lost(sim, "bad_crc")
     with pytest.raises(ChecksumMismatch):
         await call.receive()
@@ -286,7 +286,7 @@ async def test_a_wrong_checksum(sim: Sim) -> None:
 
 @pytest.mark.parametrize("fault", ["goaway_silence", "half_open", "mute"])
 async def test_silence(sim: Sim, fault: str) -> None:
-    """Facts W4: after GOAWAY, or when nothing comes any more, `receive` waits for ever and input is still taken."""
+    """SERVICE.md W4: after GOAWAY, or when nothing more comes, `receive` waits for ever and input is still taken."""
     call = await _lost(sim, fault)
     waiting = asyncio.ensure_future(call.receive())
     await call.send(*[ev.audio_input()] * 10)
@@ -299,7 +299,7 @@ async def test_silence(sim: Sim, fault: str) -> None:
 
 
 async def test_headers_that_never_come(sim: Sim) -> None:
-    """Facts W4: `await_output` waits for ever while input is taken."""
+    """SERVICE.md W4: `await_output` waits for ever while input is taken."""
     sim.fault("headers_never")
     call = await sim.sdk.call(*TURN)
     waiting = asyncio.ensure_future(call.opened())
@@ -336,7 +336,7 @@ async def test_exceptions_in_the_stream(sim: Sim, exception_type: str, kind: typ
     ],
 )
 async def test_failures_that_call_themselves_validation(sim: Sim, fault: str, text: str) -> None:
-    """Facts A9: overload, internal resets and content policy come as ValidationException."""
+    """SERVICE.md A9: overload, internal resets and content policy come as ValidationException."""
     call = await _lost(sim, fault)
     with pytest.raises(models.ValidationException) as caught:
         await call.receive()
@@ -344,14 +344,14 @@ async def test_failures_that_call_themselves_validation(sim: Sim, fault: str, te
 
 
 async def test_an_exception_nobody_knows(sim: Sim) -> None:
-    """Facts W2: the SDK raises a bare KeyError."""
+    """SERVICE.md W2: the SDK raises a bare KeyError."""
     call = await _lost(sim, "unknown_exception")
     with pytest.raises(KeyError, match="novelException"):
         await call.receive()
 
 
 async def test_an_error_frame(sim: Sim) -> None:
-    """Facts W2: an unmodelled error."""
+    """SERVICE.md W2: an unmodelled error."""
     call = await _lost(sim, "error_frame", code="Oops", message="as ordered")
     with pytest.raises(UnmodeledEventError, match="as ordered"):
         await call.receive()

@@ -1,4 +1,4 @@
-"""What the session validator accepts and refuses, with the service's texts (facts A2, A6, A7, A9)."""
+"""What the session validator accepts and refuses, with the service's texts (SERVICE.md A2, A6, A7, A9)."""
 
 import copy
 import json
@@ -95,7 +95,7 @@ def test_everything_the_engine_needs_is_read() -> None:
 
 @pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: refusal.name)
 def test_what_the_service_refuses(refusal: Refusal) -> None:
-    """Every trigger of facts A9 and every broken rule of A2, A6 and A7 ends the session with the service's text."""
+    """Every trigger of SERVICE.md A9 and every broken rule of A2, A6, A7 ends the session with the service's text."""
     validator = SessionValidator(NOVA_2, Limits())
     for item in refusal.before:
         validator.event(ev.raw(item))
@@ -284,7 +284,7 @@ def test_deep_nesting_is_no_crash() -> None:
 
 @pytest.mark.parametrize("content", BAD_TOOL_RESULTS.values(), ids=BAD_TOOL_RESULTS.keys())
 def test_a_tool_result_must_be_a_json_document(content: str) -> None:
-    """Prose, and JSON that is no document, end the session (facts A6, A9 "bad tool result")."""
+    """Prose, and JSON that is no document, end the session (SERVICE.md A6, A9 "bad tool result")."""
     with pytest.raises(ServiceError) as caught:
         run([*ev.live(), *ev.tool_block("t1", content)], calls=("t1",))
     assert caught.value.message == "Tool Response parsing error"

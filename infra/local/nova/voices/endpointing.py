@@ -1,9 +1,9 @@
 """When a turn begins and ends: a detector fed with loud and quiet stretches of audio.
 
 The service documents pauses of 1.5, 1.75 and 2.0 s for HIGH, MEDIUM and LOW sensitivity, yet recordings show the end of
-a finished sentence reported after 400 to 480 ms (facts A5): it listens to the sense. So do both ears here: what sounds
-complete ends the turn after `SHORT_PAUSE_MS`, anything else after the documented pause. LOW is for people who think
-between sentences, so there only the documented pause counts.
+a finished sentence reported after 400 to 480 ms (SERVICE.md A5): it listens to the sense. So do both ears here: what
+sounds complete ends the turn after `SHORT_PAUSE_MS`, anything else after the documented pause. LOW is for people who
+think between sentences, so there only the documented pause counts.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from typing import Final
 from infra.local.nova.interfaces import Endpointing
 
 SHORT_PAUSE_MS: Final = 450.0
-"""Silence after which a complete sentence is a turn (recorded: 400 and 480 ms, facts A5)."""
+"""Silence after which a complete sentence is a turn (recorded: 400 and 480 ms, SERVICE.md A5)."""
 
 DOCUMENTED_PAUSE_MS: Final[Mapping[Endpointing, float]] = {"HIGH": 1500.0, "MEDIUM": 1750.0, "LOW": 2000.0}
 

@@ -1,6 +1,6 @@
 """Speech recognition: the Moonshine tiny English model from the moonshine-voice wheel, run by onnxruntime on one thread.
 
-The wheel's own engine serialises streams and lags behind (facts/local-parts.md 3.2), so the model is called here
+The wheel's own engine serialises streams and lags behind (SERVICE.md L3), so the model is called here
 directly, once for each stretch of speech: about 0.015 s of one core for a second of speech.
 """
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 RATES: Final = (8000, 16000, 24000)
-"""Sample rates in Hz that Nova Sonic knows (facts A2)."""
+"""Sample rates in Hz that Nova Sonic knows (SERVICE.md A2)."""
 
 SYMBOL_MS: Final = 20
 WORD_GAP_MS: Final = 40
