@@ -59,7 +59,7 @@ class Caller:
     Attributes:
         learner: an id that no other test knows.
         captured: every sample of the microphone.
-        spoken_until: where the last utterance in it ends.
+        spoken_to: where each utterance in it ends.
         shown: what the phone was shown, and when.
         over: how the conversation ended, None while it goes on.
     """
@@ -70,7 +70,7 @@ class Caller:
         self.line = line or BadLine()
         self.session_id = str(uuid.uuid4())
         self.captured = bytearray()
-        self.spoken_until = 0
+        self.spoken_to: list[int] = []
         self.shown: list[tuple[DownMessage, float]] = []
         self.over: Over | None = None
         self.speaker = Playback(record=True)
@@ -198,13 +198,15 @@ class Caller:
             self._look()
 
     def _frame(self, now_ms: float) -> bytes:
-        speaking = self._mouth.speaking
+        spoke = self._mouth.speaking
         samples = np.frombuffer(self._mouth.frame(now_ms), "<i2")
         noise = self._noise.integers(-_NOISE_LEVEL, _NOISE_LEVEL, len(samples), dtype=np.int16)
         pcm = (samples + noise).astype("<i2").tobytes()
         self.captured += pcm
-        if speaking or self._mouth.speaking:
-            self.spoken_until = len(self.captured)
+        if len(self._mouth.exchanges) > len(self.spoken_to):
+            self.spoken_to.append(len(self.captured))
+        elif spoke:
+            self.spoken_to[-1] = len(self.captured)
         self._look()
         return pcm
 

@@ -64,11 +64,26 @@ class RawPhone:
 
     def start(self, **fields: Any) -> None:
         """Ask for a conversation, each second until `ready` or `error`."""
-        self._ask("start", {"session_id": self.session_id, "module": "academic_speaking", **fields})
+        self.insist("start", **{"session_id": self.session_id, "module": "academic_speaking", **fields})
 
     def resume(self) -> None:
         """Ask to come back to the conversation, each second until `ready` or `error`."""
-        self._ask("resume", {"session_id": self.session_id, "n": -1, "seq": 0})
+        self.insist("resume", session_id=self.session_id, n=-1, seq=0)
+
+    def insist(self, type_: str, **fields: Any) -> None:
+        """Send a message each second until `ready` or `error`."""
+        self.insist_on(json.dumps({"action": "stream", "type": type_, **fields}))
+
+    def insist_on(self, text: str) -> None:
+        """Send a text each second until `ready` or `error`: a function may fail, and its message is lost."""
+        answers = self._answers()
+
+        async def ask() -> None:
+            while self._answers() == answers:
+                await self.send_text(text)
+                await asyncio.sleep(_ASK_EVERY_S)
+
+        self._asking = asyncio.create_task(ask())
 
     async def begin(self, **fields: Any) -> dict[str, Any]:
         """Ask for a conversation and wait until Maya's line is open; returns `ready`."""
@@ -118,16 +133,6 @@ class RawPhone:
             while not self.closed:
                 self._news.clear()
                 await self._news.wait()
-
-    def _ask(self, type_: str, fields: dict[str, Any]) -> None:
-        answers = self._answers()
-
-        async def ask() -> None:
-            while self._answers() == answers:
-                await self.send(type_, **fields)
-                await asyncio.sleep(_ASK_EVERY_S)
-
-        self._asking = asyncio.create_task(ask())
 
     def _answers(self) -> int:
         return sum(message.get("type") in ("ready", "error") for message in self.received)

@@ -1,4 +1,4 @@
-"""What the gateway tells the services behind it, kept as it passes: a relay of TCP, and a watch over Redis."""
+"""What the gateway tells the services behind it, kept as it passes: a relay of TCP, and a watch over Redis and files."""
 
 import codecs
 import contextlib
@@ -6,6 +6,7 @@ import socket
 import socketserver
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -117,19 +118,21 @@ class _Server(socketserver.ThreadingTCPServer):
         super().__init__(address, Handler)
 
 
-class RedisWatch:
-    """Looks at every key of Redis all the time, and at every command that could leave something there.
+class Watch:
+    """Looks at every key of Redis all the time, at every command that could leave something there, and at temporary files.
 
     Use it as a context manager.
 
     Attributes:
-        polls: how often all keys were read.
+        polls: how often all keys and files were read.
         keys: every key with each value that it was seen to have.
+        files: every temporary file with each content that it was seen to have.
         commands: commands, with their arguments, that change or run something; not those that only publish.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, temporary: Path) -> None:
         self._url = url
+        self._temporary = temporary
         self._end = threading.Event()
         self._threads = [
             threading.Thread(target=self._guarded, args=(work,), name=f"redis {work.__name__}", daemon=True)
@@ -139,6 +142,7 @@ class RedisWatch:
         self._failure: Exception | None = None
         self.polls = 0
         self.keys: set[tuple[bytes, bytes]] = set()
+        self.files: set[tuple[Path, bytes]] = set()
         self.commands: set[bytes] = set()
 
     def __enter__(self) -> Self:
@@ -184,6 +188,9 @@ class RedisWatch:
             while not self._end.wait(_PAUSE_S):
                 for key in client.scan_iter(count=1000):
                     self.keys.update((key, value) for value in _values(client, key))
+                for file in self._temporary.rglob("*"):
+                    with contextlib.suppress(OSError):  # gone meanwhile, or a folder
+                        self.files.add((file, file.read_bytes()))
                 self.polls += 1
 
     def _follow(self) -> None:

@@ -4,6 +4,7 @@ Messages arrive out of order all the time; what is said here of bytes holds in s
 """
 
 import json
+import uuid
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from gateway.core.assessment import Assessment, Basis
 from gateway.core.messages import AssessmentMessage, Part
 from tests.e2e.clouds import eventually
 from tests.e2e.maya import check_heard, check_heard_again, check_played, check_understood
+from tests.e2e.raw_phone import RawPhone
 from tests.e2e.stored import check_stored, stored_items, stored_profile
 from tests.e2e.talks import Talk, Watched
 
@@ -169,15 +171,40 @@ def test_an_older_relay_does_not_overwrite(watched):
     assert stored_items(watched.cloud, caller.learner) == before
 
 
+async def test_a_phone_that_missed_its_assessment_gets_it(watched):
+    """The app comes back after the end: another relay tells the saved assessment and takes leave; nothing is saved again."""
+    caller = watched.talk("calm").caller
+    before = stored_items(watched.cloud, caller.learner)
+    token = watched.cloud.token(caller.learner)
+    async with RawPhone.connected(watched.cloud, token, session_id=caller.session_id) as phone:
+        phone.resume()
+        told = await phone.next("assessment")
+        assert (await phone.next("bye"))["reason"] == "finished"
+    assert Assessment.model_validate(told["assessment"]) == caller.assessment
+    assert told["saved"]
+    assert stored_items(watched.cloud, caller.learner) == before
+
+
+async def test_another_session_ends_the_open_one(watched):
+    """The learner begins anew on another phone: the first one is told so, the second one gets Maya."""
+    learner = f"twice-{uuid.uuid4().hex[:8]}"
+    token = watched.cloud.token(learner)
+    async with RawPhone.connected(watched.cloud, token) as first, RawPhone.connected(watched.cloud, token) as second:
+        await first.begin()
+        assert (await second.begin())["session_id"] == second.session_id
+        assert (await first.next("bye"))["reason"] == "replaced"
+        await first.end()
+
+
 def test_the_relays_left_nothing_behind(watched):
     """All lines are given back, nobody holds a lease, and what is left of the sessions says that they are over."""
     cloud = watched.cloud
     with cloud.redis() as redis:
         eventually(lambda: not redis.zcard("maya:lines"))
         assert not list(redis.scan_iter("maya:*:lease"))
-        sessions = [json.loads(redis.get(key) or b"{}") for key in redis.scan_iter("maya:*:session")]
-    assert {session["state"] for session in sessions} == {"ended"}
-    assert len(sessions) == len(watched.talks)
+        learners = [talk.caller.learner for talk in watched.talks.values()]
+        sessions = [json.loads(redis.get(f"maya:{{{learner}}}:session") or b"{}") for learner in learners]
+    assert [session["state"] for session in sessions] == ["ended"] * len(learners)
 
 
 def log_of(watched: Watched, function: str) -> list[dict[str, Any]]:

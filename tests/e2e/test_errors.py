@@ -131,7 +131,7 @@ _WRONG_FIELDS: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize("text", _NO_MESSAGES.values(), ids=_NO_MESSAGES.keys())
 async def test_no_message_before_start(phone, text):
     """What is no message at all is answered though no conversation is open, and a conversation can begin."""
-    await phone.send_text(text)
+    phone.insist_on(text)
     assert not (await error(phone, "bad_message")).retryable
     await phone.begin()
     await goes_on(phone)
@@ -192,16 +192,6 @@ async def test_errors_are_told_at_most_once_a_second(phone):
     assert 1 <= len(errors) <= 1 + (time.monotonic() - began_s)
 
 
-async def test_errors_before_start_are_told_at_most_once_a_second(phone):
-    """The functions that answer where no relay is share no memory, so each may tell one."""
-    for _ in range(40):
-        await phone.send_text("{")
-    await error(phone, "bad_message")
-    await phone.begin()
-    errors = [message for message in phone.received if message.get("type") == "error"]
-    assert len(errors) < 20
-
-
 # --- bad_audio ------------------------------------------------------------------------------------------------------
 
 
@@ -244,18 +234,18 @@ async def test_the_longest_and_shortest_frames_are_good(phone, rate, byte_count)
 @pytest.mark.parametrize(
     "message",
     [
-        {"type": "audio", "seq": 0, "t": 0, "pcm": _pcm(3_200)},
-        {"type": "stop", "seq": 3},
-        {"type": "lag_choice", "prompt_id": "p", "choice": "skip"},
+        {"type_": "audio", "seq": 0, "t": 0, "pcm": _pcm(3_200)},
+        {"type_": "stop", "seq": 3},
+        {"type_": "lag_choice", "prompt_id": "p", "choice": "skip"},
     ],
-    ids=lambda message: message["type"],
+    ids=lambda message: message["type_"],
 )
 async def test_not_started(phone, message):
     """What needs a conversation and comes before `start`."""
-    await phone.send_text(json.dumps({"action": "stream", **message}))
+    phone.insist(**message)
     told = await error(phone, "not_started")
     assert told.retryable
-    assert told.ref == message["type"]
+    assert told.ref == message["type_"]
     await phone.begin()
     await goes_on(phone)
 
