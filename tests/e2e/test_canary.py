@@ -44,7 +44,8 @@ def marks(watched: Watched) -> Marks:
 
 def test_nothing_of_the_conversations_is_anywhere(marks, places):
     """No sound, and no run of more than eight words, in any dress."""
-    assert marks.search(places) == []
+    found = marks.search(places)
+    assert not found, "\n".join(f"{find.dress} in {find.place}: {find.around!r}" for find in found)
 
 
 def test_the_marks_are_those_of_whole_conversations(watched):
