@@ -15,7 +15,7 @@ from tests.bench.figures import Spread, UnmatchedError, delays_ms, needed, passe
 from tests.bench.processes import Groups, Reading, Spent, cpu_s, pss_bytes
 from tests.bench.runs import Cell
 from tests.bench.speech import RATE, TURN_MS, Speech, frame_bytes
-from tests.bench.stage import CLIENT, RELAYS, STREAM_HANDLERS
+from tests.bench.stage import CLIENT, DIRECT, GATEWAY, NO_DELAY, RELAYS, STREAM_HANDLERS
 from tests.bench.taps import read_tap
 
 MS = 1_000_000
@@ -135,11 +135,12 @@ def test_children_of_a_process_make_a_group():
 def cell(way: str, **fields) -> Cell:
     """A cell of 50 conversations at 100 ms."""
     spread = Spread(1000, 1.0, 2.0, 3.0, 4.0)
-    cpu = {CLIENT: 0.4, "Nova Sonic": 0.3} if way == "direct" else {STREAM_HANDLERS: 0.1, RELAYS: 0.3, "Valkey": 0.05}
+    cpu = {CLIENT: 0.4, "Nova Sonic": 0.3} if way != GATEWAY else {STREAM_HANDLERS: 0.1, RELAYS: 0.3, "Valkey": 0.05}
     values = {
         "conversations": 50,
+        "live": 50,
         "frame_ms": 100,
-        "option": "",
+        "way": way,
         "up_ms": spread,
         "down_ms": spread,
         "missing": 0,
@@ -157,18 +158,16 @@ def cell(way: str, **fields) -> Cell:
 
 
 def test_the_gateway_is_held_against_the_better_of_directs_two_ways():
-    piled = cell("direct", up_ms=Spread(1000, 3.0, 50.0, 300.0, 400.0))
-    prompt = cell(
-        "direct", option="TCP_NODELAY", cpu_s_per_minute={CLIENT: 0.5}, up_ms=Spread(1000, 0.5, 1.0, 2.0, 9.0)
-    )
-    gateway = cell("gateway", up_ms=Spread(1000, 4.0, 9.0, 28.0, 30.0))
-    pairs = report.pairs([piled, prompt], [gateway])
-    assert len(pairs) == 1
-    assert pairs[0].cpu_s_per_minute == 0.4
-    described = report.document(pairs, None, {"notes": []})
-    assert described["cells"][0]["beyond_direct"]["up_ms"] == {"p50": 3.5, "p95": 8.0, "p99": 26.0}
-    assert described["cells"][0]["ratio_to_direct"]["cpu_s_per_minute"][report.OURS] == pytest.approx(1.0)
-    wanted = {target.wanted: target for target in report.targets(pairs, None)}
+    piled = cell(DIRECT, up_ms=Spread(1000, 3.0, 50.0, 300.0, 400.0))
+    prompt = cell(NO_DELAY, cpu_s_per_minute={CLIENT: 0.5}, up_ms=Spread(1000, 0.5, 1.0, 2.0, 9.0))
+    gateway = cell(GATEWAY, up_ms=Spread(1000, 4.0, 9.0, 28.0, 30.0))
+    places = report.places([piled, prompt, gateway])
+    assert len(places) == 1
+    assert places[0].cpu_s_per_minute == 0.4
+    described = report.document(places, None, {"notes": []})
+    assert described["places"][0]["gateway_beyond_direct"]["up_ms"] == {"p50": 3.5, "p95": 8.0, "p99": 26.0}
+    assert described["places"][0]["ratio_to_direct"][GATEWAY]["ours_cpu_s_per_minute"] == pytest.approx(1.0)
+    wanted = {target.wanted: target for target in report.targets(places, None)}
     assert wanted["50 conversations, 100 ms: p50 up beyond direct"].met
     assert wanted["50 conversations, 100 ms: p99 up beyond direct"].met is False
     assert wanted["50 conversations, 100 ms: CPU of handlers + relays per audio minute"].figure == pytest.approx(0.4)
@@ -176,10 +175,18 @@ def test_the_gateway_is_held_against_the_better_of_directs_two_ways():
 
 
 def test_a_generator_that_was_late_is_not_believed():
-    assert cell("gateway").believable
-    assert not cell("gateway", slip_ms=Spread(1000, 0.1, 1.0, 5.1, 9.0)).believable
+    assert cell(GATEWAY).believable
+    assert not cell(GATEWAY, slip_ms=Spread(1000, 0.1, 1.0, 5.1, 9.0)).believable
     # Too few for a percentile: then the largest counts.
-    assert not cell("gateway", slip_ms=Spread(30, 0.1, None, None, 9.0)).believable
+    assert not cell(GATEWAY, slip_ms=Spread(30, 0.1, None, None, 9.0)).believable
+
+
+def test_a_target_that_was_measured_on_a_disturbed_machine_says_so():
+    quiet, disturbed = cell(DIRECT), cell(GATEWAY, others_share=0.3)
+    wanted = report.targets(report.places([quiet, disturbed]), None)
+    assert [target.doubt for target in wanted[:6]] == ["disturbed"] * 6
+    assert not report.targets(report.places([quiet, cell(GATEWAY)]), None)[0].doubt
+    assert report.doubts(cell(GATEWAY, live=30, busy_share=1.0)) == ["only 30 live", "machine full"]
 
 
 def test_every_table_can_be_printed(capsys):
@@ -189,12 +196,12 @@ def test_every_table_can_be_printed(capsys):
     found = functions.Functions(
         dict.fromkeys(functions.HANDLERS, cold), cold, (), {**timed, "call_cpu_ms": 0.03, "round_trip_cpu_ms": 0.02}
     )
-    pairs = report.pairs([cell("direct"), cell("direct", option="TCP_NODELAY")], [cell("gateway")])
-    report.show(report.Console(width=130), pairs, found, {"notes": ["a note"]})
+    places = report.places([cell(DIRECT), cell(NO_DELAY), cell(GATEWAY)])
+    report.show(report.Console(width=130), places, found, {"notes": ["a note"]})
     printed = capsys.readouterr().out
     assert "handlers + relays" in printed
     assert "a note" in printed
-    assert json.loads(json.dumps(report.document(pairs, found, {"notes": []})))["handlers"]["ratio_to_direct"]
+    assert json.loads(json.dumps(report.document(places, found, {"notes": []})))["handlers"]["ratio_to_direct"]
 
 
 def test_the_event_of_a_warm_call_is_one_that_the_handler_takes(monkeypatch):

@@ -5,7 +5,7 @@ a JSON event with base64, each answer decoded. The transport is the SDK's own `A
 authority takes the place of a public certificate.
 
 It sets no TCP_NODELAY, so on a shared connection a frame waits for the acknowledgement of the one before: up to 40 ms,
-and the frames that pile up meanwhile cost less each. So each step is measured a second time with that option set, which a
+and the frames that pile up meanwhile cost less each. So each step is measured again with that option set, which a
 user of the SDK cannot: the gateway's delays are held against the quicker of the two ways, and its CPU against the cheaper.
 """
 
@@ -34,15 +34,14 @@ from smithy_http.aio.crt import AWSCRTHTTPClient
 
 from gateway.core.assessment import assess_part_tool
 from gateway.core.exam import build_plan
-from gateway.core.nova_events import PromptEvents, Role, session_end, session_start
+from gateway.core.nova_events import PromptEvents, Role, session_start
 from gateway.core.prompts import Direction, system_prompt
 from tests.bench.driver import Notes, drive
 from tests.bench.speech import OUT_RATE, RATE, Speech, frame_bytes
+from tests.bench.stage import NO_DELAY
 
-NO_DELAY: Final = "TCP_NODELAY"
 MODEL: Final = "amazon.nova-2-sonic-v1:0"
 _PATIENCE_S: Final = 20.0
-_CLOSE_WITHIN_S: Final = 3.0
 _PRIME_MS: Final = 100
 """Sound that the stream has heard before the examiner is asked to begin, as in the gateway."""
 
@@ -95,21 +94,6 @@ class Conversation:
             if task.done():
                 task.result()
                 raise RuntimeError("the stream has ended")
-
-    async def close(self) -> None:
-        """End the stream as the service wants it."""
-        hearing, speaking = self._tasks
-        speaking.cancel()
-        await asyncio.gather(speaking, return_exceptions=True)
-        try:
-            async with asyncio.timeout(_CLOSE_WITHIN_S):
-                for event in (self._prompt.audio_end(), self._prompt.prompt_end(), session_end()):
-                    await self._send(event)
-                await self._stream.close()
-        except TimeoutError:
-            pass
-        hearing.cancel()
-        await asyncio.gather(hearing, return_exceptions=True)
 
     async def _send(self, event: bytes) -> None:
         chunk = InvokeModelWithBidirectionalStreamInputChunk(value=BidirectionalInputPayloadPart(bytes_=event))
@@ -169,11 +153,10 @@ class Direct:
                 with socket.socket(fileno=os.dup(connection.fd)) as duplicate:
                     duplicate.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, int(on))
 
-    async def stop(self) -> None:
-        """End them all; raises what had ended one before."""
+    def check(self) -> None:
+        """Raise what has ended a conversation, if anything has."""
         for conversation in self._conversations:
             conversation.check()
-        await asyncio.gather(*(conversation.close() for conversation in self._conversations))
 
 
 async def run(options: argparse.Namespace) -> None:

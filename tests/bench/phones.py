@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from client_sim.clock import RealClock
-from client_sim.events import Action, Over, Show, StopAsked
+from client_sim.events import Action, Over, Show
 from client_sim.network import Connector, connector
 from client_sim.phone import Phone
 from client_sim.phone_settings import PhoneSettings
@@ -21,7 +21,6 @@ from tests.bench.driver import Notes, drive
 from tests.bench.speech import Speech, frame_bytes
 
 _LIVE_WITHIN_S: Final = 30.0
-_OVER_WITHIN_S: Final = 60.0
 
 
 class NotedPlayback(Playback):
@@ -38,7 +37,7 @@ class NotedPlayback(Playback):
 
 
 class PhoneFailedError(Exception):
-    """A phone's conversation ended before it was stopped; the text says how."""
+    """A phone's conversation has ended; the text says how."""
 
 
 class Caller:
@@ -74,15 +73,6 @@ class Caller:
         """Raise what ended the conversation, if anything did."""
         if self._task is not None and self._task.done():
             raise PhoneFailedError(str(self._task.result()))
-
-    async def end(self) -> None:
-        """Stop the test and wait for the gateway's last word."""
-        self._shell.tell(StopAsked())
-        if self._task is not None:
-            async with asyncio.timeout(_OVER_WITHIN_S):
-                over = await self._task
-            if over.bye != "finished":
-                raise PhoneFailedError(str(over))
 
     def _frame(self, planned_ms: float) -> bytes:
         return self._speech.frame(self.notes.capture(round(planned_ms * 1e6), self._size), self._size)
@@ -124,11 +114,10 @@ class Callers:
         """Phones have nothing to be set."""
         raise NotImplementedError(name)
 
-    async def stop(self) -> None:
-        """End them all; raises what had ended one before."""
+    def check(self) -> None:
+        """Raise what has ended a conversation, if anything has."""
         for caller in self._callers:
             caller.check()
-        await asyncio.gather(*(caller.end() for caller in self._callers))
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

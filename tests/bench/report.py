@@ -1,6 +1,6 @@
 """The results as a document, as tables for a person, and held against what is wanted."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
@@ -9,8 +9,8 @@ from rich.table import Table
 
 from tests.bench.figures import Spread, difference, ratio
 from tests.bench.functions import Functions
-from tests.bench.runs import SLIP_LIMIT_MS, Cell
-from tests.bench.stage import CLIENT, OTHER_HANDLERS, RELAYS, STREAM_HANDLERS
+from tests.bench.runs import Cell
+from tests.bench.stage import CLIENT, DIRECT, EACH, GATEWAY, NO_DELAY, OTHER_HANDLERS, RELAYS, STREAM_HANDLERS
 from tests.bench.stage import STAND_INS as STAND_INS_OF_THE_CLOUD
 
 OURS: Final = "handlers + relays"
@@ -19,37 +19,54 @@ STAND_INS: Final = "stand-ins"
 _BUSY_OTHERS: Final = 0.05
 """Others who use more of the machine than this may have been measured, too."""
 
+_FULL: Final = 0.97
+"""A machine that is busier than this has a queue of its own in every delay."""
+
 type Document = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
-    """Both ways, at one frame length with so many conversations.
+class Place:
+    """All ways at one frame length with so many conversations.
 
     Attributes:
-        direct: the SDK as its user has it.
-        prompt: the same with TCP_NODELAY.
-        gateway: the whole gateway.
+        frame_ms: the frame length.
+        conversations: how many.
+        ways: their figures, by name, in the order in which they were measured.
     """
 
-    direct: Cell
-    prompt: Cell | None
-    gateway: Cell | None
+    frame_ms: int
+    conversations: int
+    ways: dict[str, Cell]
+
+    @property
+    def gateway(self) -> Cell | None:
+        """The gateway, if it was measured."""
+        return self.ways.get(GATEWAY)
 
     @property
     def up_ms(self) -> Spread:
-        """Direct's delays up: the quicker of its two ways, percentile by percentile."""
-        return _quicker(self.direct.up_ms, self.prompt.up_ms if self.prompt else None)
+        """Direct's delays up: the quicker of its two ways in one process, percentile by percentile."""
+        return _quickest([cell.up_ms for cell in self._direct])
 
     @property
     def down_ms(self) -> Spread:
         """As above, down."""
-        return _quicker(self.direct.down_ms, self.prompt.down_ms if self.prompt else None)
+        return _quickest([cell.down_ms for cell in self._direct])
 
     @property
     def cpu_s_per_minute(self) -> float:
-        """Direct's CPU: the cheaper of its two ways."""
-        return min(cell.cpu_s_per_minute[CLIENT] for cell in (self.direct, self.prompt) if cell)
+        """Direct's CPU: the cheaper of its two ways in one process."""
+        return min(cell.cpu_s_per_minute[CLIENT] for cell in self._direct)
+
+    @property
+    def memory_mb(self) -> float:
+        """Direct's memory per conversation, in one process."""
+        return self.ways[DIRECT].memory_mb
+
+    @property
+    def _direct(self) -> list[Cell]:
+        return [self.ways[name] for name in (DIRECT, NO_DELAY) if name in self.ways]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +78,14 @@ class Target:
         figure: what was measured, None when it was not.
         limit: the most it may be.
         unit: of both.
+        doubt: why the figure is not to be believed, empty if it is.
     """
 
     wanted: str
     figure: float | None
     limit: float
     unit: str
+    doubt: str = ""
 
     @property
     def met(self) -> bool | None:
@@ -74,53 +93,63 @@ class Target:
         return None if self.figure is None else self.figure <= self.limit
 
 
-def _quicker(one: Spread, other: Spread | None) -> Spread:
-    if other is None:
-        return one
-
+def _quickest(spreads: Sequence[Spread]) -> Spread:
     def least(name: str) -> float | None:
-        found = [value for value in (getattr(one, name), getattr(other, name)) if value is not None]
+        found = [value for value in (getattr(spread, name) for spread in spreads) if value is not None]
         return min(found, default=None)
 
-    return replace(one, p50=least("p50"), p95=least("p95"), p99=least("p99"), most=least("most"))
+    return replace(spreads[0], p50=least("p50"), p95=least("p95"), p99=least("p99"), most=least("most"))
 
 
 def ours(cell: Cell) -> float:
-    """CPU seconds per audio minute of the handlers and the relays together."""
+    """CPU seconds per audio minute of the handlers and the relays together, or of direct's client."""
     return sum(seconds for name, seconds in cell.cpu_s_per_minute.items() if _is_ours(name))
 
 
 def stand_ins(cell: Cell) -> float:
     """CPU seconds per audio minute of everything else."""
-    return sum(seconds for name, seconds in cell.cpu_s_per_minute.items() if not _is_ours(name) and name != CLIENT)
+    return sum(seconds for name, seconds in cell.cpu_s_per_minute.items() if not _is_ours(name))
 
 
-def pairs(direct: Sequence[Cell], gateway: Sequence[Cell]) -> list[Pair]:
-    """Put together what belongs together, in direct's order."""
-    found = []
-    for cell in direct:
-        if cell.option:
-            continue
-        same = [one for one in direct if one.option and _place(one) == _place(cell)]
-        theirs = [one for one in gateway if _place(one) == _place(cell)]
-        found.append(Pair(cell, same[0] if same else None, theirs[0] if theirs else None))
-    return found
+def doubts(cell: Cell) -> list[str]:
+    """Why the figures of a cell are not to be believed."""
+    marks = [] if cell.believable else ["generator late"]
+    if cell.live < cell.conversations:
+        marks.append(f"only {cell.live} live")
+    if cell.others_share > _BUSY_OTHERS:
+        marks.append("disturbed")
+    if cell.busy_share > _FULL:
+        marks.append("machine full")
+    return marks
 
 
-def targets(found: Sequence[Pair], functions: Functions | None) -> list[Target]:
+def places(cells: Sequence[Cell]) -> list[Place]:
+    """Put together what belongs together; what was not measured in direct's usual way has nothing to be compared with."""
+    found: dict[tuple[int, int], Place] = {}
+    for cell in cells:
+        key = (cell.frame_ms, cell.conversations)
+        found.setdefault(key, Place(*key, {})).ways[cell.way] = cell
+    return [place for place in found.values() if DIRECT in place.ways]
+
+
+def targets(found: Sequence[Place], functions: Functions | None) -> list[Target]:
     """What is wanted (issue: what must be shown, the bench), with its figures."""
-    pair = next((one for one in found if _place(one.direct) == (50, 100)), None)
-    cell = pair.gateway if pair else None
+    place = next((one for one in found if (one.conversations, one.frame_ms) == (50, 100)), None)
+    cell = place.gateway if place else None
     wanted: list[Target] = []
+    compared = [one for name, one in place.ways.items() if name != EACH] if place else []
+    doubt = ", ".join(sorted({mark for one in compared for mark in doubts(one)}))
     for share, limit in (("p50", 5.0), ("p99", 25.0)):
         for way in ("up", "down"):
-            base = getattr(getattr(pair, f"{way}_ms"), share) if pair else None
+            base = getattr(getattr(place, f"{way}_ms"), share) if place else None
             added = difference(getattr(getattr(cell, f"{way}_ms"), share), base) if cell else None
-            wanted.append(Target(f"50 conversations, 100 ms: {share} {way} beyond direct", added, limit, "ms"))
+            wanted.append(Target(f"50 conversations, 100 ms: {share} {way} beyond direct", added, limit, "ms", doubt))
     own = ours(cell) if cell else None
     wanted += [
-        Target(f"50 conversations, 100 ms: CPU of {OURS} per audio minute", own, 0.45, "s"),
-        Target("the same as a multiple of direct", ratio(own, pair.cpu_s_per_minute) if pair else None, 1.29, "x"),
+        Target(f"50 conversations, 100 ms: CPU of {OURS} per audio minute", own, 0.45, "s", doubt),
+        Target(
+            "the same as a multiple of direct", ratio(own, place.cpu_s_per_minute) if place else None, 1.29, "x", doubt
+        ),
     ]
     warm = functions.warm["beside_ms"] if functions else {}
     cold = functions.cold["stream"].cpu_s * 1000 if functions else None
@@ -134,50 +163,48 @@ def targets(found: Sequence[Pair], functions: Functions | None) -> list[Target]:
     ]
 
 
-def document(found: Sequence[Pair], functions: Functions | None, settings: Document) -> Document:
+def document(found: Sequence[Place], functions: Functions | None, settings: Document) -> Document:
     """Everything, for programs."""
     wanted = targets(found, functions)
     return {
         "settings": settings,
-        "cells": [_pair_document(pair) for pair in found],
+        "places": [_place_document(place) for place in found],
         "handlers": _functions_document(functions, found) if functions else None,
         "targets": [{**asdict(target), "met": target.met} for target in wanted],
     }
 
 
-def _pair_document(pair: Pair) -> Document:
+def _place_document(place: Place) -> Document:
     described: Document = {
-        "conversations": pair.direct.conversations,
-        "frame_ms": pair.direct.frame_ms,
-        "direct": _cell_document(pair.direct),
-        "direct_no_delay": _cell_document(pair.prompt) if pair.prompt else None,
-        "gateway": None,
+        "conversations": place.conversations,
+        "frame_ms": place.frame_ms,
+        "ways": {name: _cell_document(cell) for name, cell in place.ways.items()},
+        "ratio_to_direct": {name: _ratios(cell, place) for name, cell in place.ways.items()},
     }
-    cell = pair.gateway
-    if cell is not None:
-        base = pair.cpu_s_per_minute
-        described["gateway"] = _cell_document(cell)
-        described["beyond_direct"] = {
-            "up_ms": cell.up_ms.minus(pair.up_ms),
-            "down_ms": cell.down_ms.minus(pair.down_ms),
-        }
-        described["ratio_to_direct"] = {
-            "up_ms": cell.up_ms.over(pair.up_ms),
-            "down_ms": cell.down_ms.over(pair.down_ms),
-            "cpu_s_per_minute": {
-                OURS: ratio(ours(cell), base),
-                **{name: ratio(seconds, base) for name, seconds in cell.cpu_s_per_minute.items()},
-            },
-            "memory_mb": ratio(cell.memory_mb, pair.direct.memory_mb),
+    if place.gateway is not None:
+        described["gateway_beyond_direct"] = {
+            "up_ms": place.gateway.up_ms.minus(place.up_ms),
+            "down_ms": place.gateway.down_ms.minus(place.down_ms),
         }
     return described
+
+
+def _ratios(cell: Cell, place: Place) -> Document:
+    base = place.cpu_s_per_minute
+    return {
+        "up_ms": cell.up_ms.over(place.up_ms),
+        "down_ms": cell.down_ms.over(place.down_ms),
+        "ours_cpu_s_per_minute": ratio(ours(cell), base),
+        "cpu_s_per_minute": {name: ratio(seconds, base) for name, seconds in cell.cpu_s_per_minute.items()},
+        "memory_mb": ratio(cell.memory_mb, place.memory_mb),
+    }
 
 
 def _cell_document(cell: Cell) -> Document:
     return {**asdict(cell), "ours_cpu_s_per_minute": ours(cell), "believable": cell.believable}
 
 
-def _functions_document(functions: Functions, found: Sequence[Pair]) -> Document:
+def _functions_document(functions: Functions, found: Sequence[Place]) -> Document:
     sdk_s = functions.sdk.cpu_s
     frame_ms = direct_cpu_ms_per_frame(found)
     return {
@@ -189,13 +216,13 @@ def _functions_document(functions: Functions, found: Sequence[Pair]) -> Document
     }
 
 
-def direct_cpu_ms_per_frame(found: Sequence[Pair]) -> float | None:
+def direct_cpu_ms_per_frame(found: Sequence[Place]) -> float | None:
     """CPU that direct takes for a frame of 100 ms, with as many conversations as were measured."""
-    cells = [pair for pair in found if pair.direct.frame_ms == 100]
+    cells = [place for place in found if place.frame_ms == 100]
     return cells[-1].cpu_s_per_minute * 1000 / 600 if cells else None
 
 
-def show(console: Console, found: Sequence[Pair], functions: Functions | None, settings: Document) -> None:
+def show(console: Console, found: Sequence[Place], functions: Functions | None, settings: Document) -> None:
     """Print everything, for a person."""
     if found:
         console.print(_latency(found))
@@ -209,98 +236,73 @@ def show(console: Console, found: Sequence[Pair], functions: Functions | None, s
         console.print(f"- {line}", style="dim", highlight=False)
 
 
-def _latency(found: Sequence[Pair]) -> Table:
-    table = Table(title="Delay in ms: p50 / p95 / p99 (n)", title_justify="left")
-    for name in (
-        "frames",
-        "conv.",
-        "way",
-        "up: frame captured → at Nova Sonic",
-        "down: leaves Nova Sonic → at the phone",
-    ):
-        table.add_column(name, justify="left" if name == "way" else "right")
-    for pair in found:
-        head = (f"{pair.direct.frame_ms} ms", str(pair.direct.conversations))
-        for name, cell in (("direct", pair.direct), ("direct, TCP_NODELAY", pair.prompt), ("gateway", pair.gateway)):
-            if cell is not None:
-                table.add_row(*head, name, _spread(cell.up_ms), _spread(cell.down_ms))
-                head = ("", "")
-        if pair.gateway is not None:
-            cell = pair.gateway
-            added = (cell.up_ms.minus(pair.up_ms), cell.down_ms.minus(pair.down_ms))
-            times = (cell.up_ms.over(pair.up_ms), cell.down_ms.over(pair.down_ms))
+def _latency(found: Sequence[Place]) -> Table:
+    table = _table(
+        "Delay in ms: p50 / p95 / p99 (n)",
+        ("frames", "conv.", "way", "up: frame captured → at Nova Sonic", "down: leaves Nova Sonic → at the phone"),
+    )
+    for place in found:
+        for head, cell in _rows(place):
+            table.add_row(*head, cell.way, _spread(cell.up_ms), _spread(cell.down_ms))
+        gateway = place.gateway
+        if gateway is not None:
+            added = (gateway.up_ms.minus(place.up_ms), gateway.down_ms.minus(place.down_ms))
+            times = (gateway.up_ms.over(place.up_ms), gateway.down_ms.over(place.down_ms))
             table.add_row("", "", "gateway - direct", *(_three(one, "{:+.2f}") for one in added), style="bold")
             table.add_row("", "", "gateway / direct", *(_three(one, "{:.1f}x") for one in times))
         table.add_section()
     return table
 
 
-def _cpu(found: Sequence[Pair]) -> Table:
-    table = Table(title="CPU seconds per minute of phone audio; memory (PSS) per conversation", title_justify="left")
-    for name in ("frames", "conv.", "way", OURS, "/ direct", "stream", "relays", "others", STAND_INS, "MB", "/ direct"):
-        table.add_column(name, justify="left" if name == "way" else "right")
-    for pair in found:
-        head = (f"{pair.direct.frame_ms} ms", str(pair.direct.conversations))
-        memory = pair.direct.memory_mb
-        for name, cell in (("direct", pair.direct), ("direct, TCP_NODELAY", pair.prompt)):
-            if cell is not None:
-                own = cell.cpu_s_per_minute[CLIENT]
-                parts = ("", "", "", _number(stand_ins(cell), 3))
-                store = (_number(cell.memory_mb, 1), _times(cell.memory_mb, memory))
-                table.add_row(*head, name, f"{own:.3f}", _times(own, pair.cpu_s_per_minute), *parts, *store)
-                head = ("", "")
-        if pair.gateway is not None:
-            cell, each = pair.gateway, pair.gateway.cpu_s_per_minute
-            others_s = ours(cell) - each[STREAM_HANDLERS] - each[RELAYS]
-            split = [_number(s, 3) for s in (each[STREAM_HANDLERS], each[RELAYS], others_s, stand_ins(cell))]
-            total = (f"[bold]{ours(cell):.3f}[/]", f"[bold]{_times(ours(cell), pair.cpu_s_per_minute)}[/]")
-            table.add_row(*head, "gateway", *total, *split, f"{cell.memory_mb:.1f}", _times(cell.memory_mb, memory))
+def _cpu(found: Sequence[Place]) -> Table:
+    table = _table(
+        "CPU seconds per minute of phone audio; memory (PSS) per conversation",
+        ("frames", "conv.", "way", OURS, "/ direct", "stream", "relays", "others", STAND_INS, "MB", "/ direct"),
+    )
+    for place in found:
+        for head, cell in _rows(place):
+            each, own_s = cell.cpu_s_per_minute, ours(cell)
+            split = ["", "", ""]
+            if CLIENT not in each:
+                others_s = own_s - each[STREAM_HANDLERS] - each[RELAYS]
+                split = [_number(s, 3) for s in (each[STREAM_HANDLERS], each[RELAYS], others_s)]
+            table.add_row(
+                *head,
+                cell.way,
+                f"{own_s:.3f}",
+                _times(own_s, place.cpu_s_per_minute),
+                *split,
+                _number(stand_ins(cell), 3),
+                _number(cell.memory_mb, 1),
+                _times(cell.memory_mb, place.memory_mb),
+                style="bold" if cell.way == GATEWAY else None,
+            )
         table.add_section()
     return table
 
 
-def _stand_ins(found: Sequence[Pair]) -> Table:
-    table = Table(
-        title="Stand-ins apart: CPU seconds per minute of phone audio (/ direct's client)", title_justify="left"
+def _stand_ins(found: Sequence[Place]) -> Table:
+    table = _table(
+        "Stand-ins apart: CPU seconds per minute of phone audio (/ direct's client)",
+        ("frames", "conv.", "way", *STAND_INS_OF_THE_CLOUD),
     )
-    for name in ("frames", "conv.", "way", *STAND_INS_OF_THE_CLOUD):
-        table.add_column(name, justify="left" if name == "way" else "right")
-    for pair in found:
-        for name, cell in (("direct", pair.direct), ("gateway", pair.gateway)):
-            if cell is not None:
-                each = [cell.cpu_s_per_minute.get(part) for part in STAND_INS_OF_THE_CLOUD]
-                row = [f"{s:.3f} ({_times(s, pair.cpu_s_per_minute)})" if s is not None else "" for s in each]
-                table.add_row(f"{cell.frame_ms} ms", str(cell.conversations), name, *row)
+    for place in found:
+        for head, cell in _rows(place):
+            each = [cell.cpu_s_per_minute.get(part) for part in STAND_INS_OF_THE_CLOUD]
+            row = [f"{s:.3f} ({_times(s, place.cpu_s_per_minute)})" if s is not None else "" for s in each]
+            table.add_row(*head, cell.way, *row)
     return table
 
 
-def _honesty(found: Sequence[Pair]) -> Table:
-    table = Table(title="The measurement itself", title_justify="left")
-    for name in (
-        "frames",
-        "conv.",
-        "way",
-        "slip p99",
-        "slip most",
-        "loop lag most",
-        "Maya spoke",
-        "cut",
-        "busy",
-        "others",
-        "",
-    ):
-        table.add_column(name, justify="right")
-    for pair in found:
-        for name, cell in (("direct", pair.direct), ("TCP_NODELAY", pair.prompt), ("gateway", pair.gateway)):
-            if cell is None:
-                continue
-            marks = [] if cell.believable else [f"slip over {SLIP_LIMIT_MS:g} ms: not to be believed"]
-            if cell.others_share > _BUSY_OTHERS:
-                marks.append("others kept the machine busy")
+def _honesty(found: Sequence[Place]) -> Table:
+    columns = ("slip p99", "slip max", "lag max", "Maya", "cut", "lost", "busy", "others", "")
+    table = _table("The measurement itself", ("frames", "conv.", "way", *columns))
+    for place in found:
+        for head, cell in _rows(place):
+            marks = doubts(cell)
             table.add_row(
-                f"{cell.frame_ms} ms",
-                str(cell.conversations),
-                name,
+                *head,
+                cell.way,
                 _number(cell.slip_ms.p99, 2),
                 _number(cell.slip_ms.most, 2),
                 _number(cell.lag_ms.most, 2),
@@ -309,13 +311,27 @@ def _honesty(found: Sequence[Pair]) -> Table:
                 str(cell.missing),
                 f"{cell.busy_share:.0%}",
                 f"{cell.others_share:.0%}",
-                "; ".join(marks),
+                ", ".join(marks),
                 style="yellow" if marks else None,
             )
     return table
 
 
-def _handlers(functions: Functions, found: Sequence[Pair]) -> Table:
+def _rows(place: Place) -> Iterator[tuple[tuple[str, str], Cell]]:
+    head = (f"{place.frame_ms} ms", str(place.conversations))
+    for cell in place.ways.values():
+        yield head, cell
+        head = ("", "")
+
+
+def _table(title: str, columns: Sequence[str]) -> Table:
+    table = Table(title=title, title_justify="left")
+    for name in columns:
+        table.add_column(name, justify="left" if name in ("", "way") else "right", no_wrap=name == "way")
+    return table
+
+
+def _handlers(functions: Functions, found: Sequence[Place]) -> Table:
     table = Table(title="Handlers", title_justify="left")
     for name in ("", "figure", "/ direct"):
         table.add_column(name, justify="left" if not name else "right")
@@ -347,16 +363,13 @@ def _targets(wanted: Sequence[Target]) -> Table:
     words = {True: "[green]yes[/]", False: "[red]no[/]", None: "not measured"}
     for target in wanted:
         figure = "" if target.figure is None else f"{target.figure:.3g} {target.unit}"
-        table.add_row(target.wanted, f"{target.limit:g} {target.unit}", figure, words[target.met])
+        doubt = f" ({target.doubt})" if target.doubt and target.met is not None else ""
+        table.add_row(target.wanted, f"{target.limit:g} {target.unit}", figure, words[target.met] + doubt)
     return table
 
 
 def _is_ours(name: str) -> bool:
-    return name in (STREAM_HANDLERS, RELAYS) or name.startswith(OTHER_HANDLERS)
-
-
-def _place(cell: Cell) -> tuple[int, int]:
-    return cell.conversations, cell.frame_ms
+    return name in (CLIENT, STREAM_HANDLERS, RELAYS) or name.startswith(OTHER_HANDLERS)
 
 
 def _spread(spread: Spread, digits: int = 2) -> str:

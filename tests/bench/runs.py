@@ -1,7 +1,7 @@
 """One way at one frame length: conversations are added step by step, and each step is measured for a while."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
@@ -10,12 +10,16 @@ from tests.bench.driver import Notes, Record
 from tests.bench.figures import Moment, Spread, Window, delays_ms, passed
 from tests.bench.processes import Groups, Reading, Spent, per_minute, pss_bytes
 from tests.bench.speech import BYTES_PER_SAMPLE, OUT_RATE, RATE
-from tests.bench.stage import Child, Nova
+from tests.bench.stage import Child, Children, Nova
 from tests.bench.taps import TapStream, read_tap
 
 SLIP_LIMIT_MS: Final = 5.0
 """A generator whose frames are captured later than this, at the 99th percentile, cannot be believed."""
 
+_RAMP_S: Final = 20.0
+"""Conversations that have not begun by then do not begin at all: the machine is full."""
+
+_AT_A_TIME: Final = 5
 _DRAIN_S: Final = 0.5
 """What left within a window arrives before anything else begins."""
 _BEFORE_CUT_NS: Final = 1_000_000_000
@@ -48,12 +52,14 @@ class Measured:
 
     Attributes:
         step: what was asked for.
+        live: how many conversations there were.
         window: what is measured.
         spent: CPU within it.
         memory_bytes: of the processes that hold the conversations.
     """
 
     step: Step
+    live: int
     window: Window
     spent: Spent
     memory_bytes: int
@@ -64,7 +70,9 @@ class Cell:
     """The figures of one way at one frame length with so many conversations.
 
     Attributes:
-        option: of the step.
+        conversations: as many as were wanted.
+        live: as many as there were; fewer where the machine could not carry more.
+        way: which way, or with which option.
         up_ms: frame captured at the phone until its last byte is at the Nova Sonic stand-in.
         down_ms: piece of speech leaves the stand-in until its last byte is at the phone.
         missing: frames and pieces that were never seen to arrive.
@@ -80,8 +88,9 @@ class Cell:
     """
 
     conversations: int
+    live: int
     frame_ms: int
-    option: str
+    way: str
     up_ms: Spread
     down_ms: Spread
     missing: int
@@ -101,14 +110,15 @@ class Cell:
 
 
 def run(
-    child: Child,
+    child: Child | Children,
     nova: Nova,
     steps: Sequence[Step],
     *,
     frame_ms: int,
     warm_up_s: float,
-    groups: Callable[[], Groups],
+    groups: Groups,
     memory_of: str,
+    way: str,
 ) -> list[Cell]:
     """Hold conversations step by step and return the figures of each step.
 
@@ -118,43 +128,50 @@ def run(
         steps: ascending.
         frame_ms: of the phone's audio.
         warm_up_s: what is dropped after the last conversation of a step has become live.
-        groups: tells which process is what; asked before each window.
+        groups: which process is what.
         memory_of: the group whose memory counts.
+        way: what to call it.
 
     Raises:
         RunError: a stream or a piece of speech got lost, so that nothing can be matched.
     """
+    nova.flushed()
     offset = nova.tap.stat().st_size
     measured: list[Measured] = []
+    live = 0
     for before, step in pairwise((Step(0, 0.0), *steps)):
-        _prepare(child, before, step)
-        watched = groups()
+        live = _prepare(child, before, step, live)
         time.sleep(warm_up_s)
-        first = Reading.take(watched)
+        first = Reading.take(groups)
         time.sleep(step.measure_s)
-        last = Reading.take(watched)
+        last = Reading.take(groups)
         time.sleep(_DRAIN_S)
-        memory = pss_bytes(watched.members()[memory_of])
-        measured.append(Measured(step, (first.at_ns, last.at_ns), Spent.between(first, last), memory))
-    record = child.stop()
+        memory = pss_bytes(groups.members()[memory_of])
+        measured.append(Measured(step, live, (first.at_ns, last.at_ns), Spent.between(first, last), memory))
+    record = child.record()
     nova.flushed()
     streams = read_tap(nova.tap, offset)
     if len(streams) != len(record.conversations):
         raise RunError(f"{len(record.conversations)} conversations had {len(streams)} streams")
-    return [_cell(one, record, streams, frame_ms) for one in measured]
+    return [_cell(one, record, streams, frame_ms, way) for one in measured]
 
 
-def _prepare(child: Child, before: Step, step: Step) -> None:
+def _prepare(child: Child | Children, before: Step, step: Step, live: int) -> int:
+    """Set what the step wants and add conversations; return how many there are then."""
     if before.option and before.option != step.option:
         child.set(before.option, on=False)
-    if step.conversations > before.conversations:
-        child.add(step.conversations - before.conversations)
+    until_s = time.monotonic() + _RAMP_S
+    while step.conversations > max(live, before.conversations) and time.monotonic() < until_s:
+        count = min(_AT_A_TIME, step.conversations - live)
+        child.add(count)
+        live += count
     if step.option:
         child.set(step.option, on=True)
+    return live
 
 
-def _cell(measured: Measured, record: Record, streams: Sequence[TapStream], frame_ms: int) -> Cell:
-    window, count = measured.window, measured.step.conversations
+def _cell(measured: Measured, record: Record, streams: Sequence[TapStream], frame_ms: int, way: str) -> Cell:
+    window, count = measured.window, measured.live
     pairs = list(zip(record.conversations[:count], streams[:count], strict=True))
     up = [delays_ms(_captured(notes), stream.heard, window) for notes, stream in pairs]
     down = [delays_ms(_uncut(notes, stream), notes.arrived, window) for notes, stream in pairs]
@@ -163,9 +180,10 @@ def _cell(measured: Measured, record: Record, streams: Sequence[TapStream], fram
     audio_s = sum(passed(_captured(notes), window) for notes, _ in pairs) / (RATE * BYTES_PER_SAMPLE)
     maya_s = sum(passed(stream.said, window) for _, stream in pairs) / (OUT_RATE * BYTES_PER_SAMPLE)
     return Cell(
-        conversations=count,
+        conversations=measured.step.conversations,
+        live=count,
         frame_ms=frame_ms,
-        option=measured.step.option,
+        way=measured.step.option or way,
         up_ms=Spread.of([delay for delays, _ in up for delay in delays]),
         down_ms=Spread.of([delay for delays, _ in down for delay in delays]),
         missing=sum(missing for _, missing in (*up, *down)),

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -28,11 +28,16 @@ from tests.bench.processes import Groups
 
 LINES: Final = 60
 MODULE: Final = "academic_speaking"
-STAND_INS: Final = ("API Gateway, Lambda", "Nova Sonic", "Valkey", "DynamoDB, SQS", "phones", "rest of the cloud")
+STAND_INS: Final = ("API GW, Lambda", "Nova Sonic", "Valkey", "DynamoDB", "phones", "supervisor")
 STREAM_HANDLERS: Final = "stream handlers"
 RELAYS: Final = "relays"
 OTHER_HANDLERS: Final = "other handlers"
 CLIENT: Final = "client"
+
+DIRECT: Final = "direct"
+NO_DELAY: Final = "direct, no delay"
+EACH: Final = "direct, each alone"
+GATEWAY: Final = "gateway"
 
 _NOVA_SETTINGS: Final = (
     "speed_min=1",
@@ -129,10 +134,10 @@ class Cloud:
         templates = {one["function"]: one["template"]["pid"] for one in functions if one["template"]}
         stand_in = ("Nova Sonic", (self.nova_pid,)), ("Valkey", self._pids("valkey")), ("phones", (phones_pid,))
         known = {
-            "API Gateway, Lambda": (*self._pids("cloud"), *templates.values()),
+            "API GW, Lambda": (*self._pids("cloud"), *templates.values()),
             **dict(stand_in),
-            "DynamoDB, SQS": self._pids("aws"),
-            "rest of the cloud": (self.state.supervisor_pid,),
+            "DynamoDB": self._pids("aws"),
+            "supervisor": (self.state.supervisor_pid,),
             OTHER_HANDLERS: (),
         }
         forking = {STREAM_HANDLERS: templates["maya-stream"], RELAYS: templates["maya-relay"]}
@@ -183,9 +188,13 @@ class Child:
         """Have an option set, or taken away."""
         self._ask({"set": name, "on": on})
 
-    def stop(self) -> Record:
-        """Have all conversations end; returns what was noted."""
-        self._ask({"stop": True})
+    def record(self) -> Record:
+        """Return what was noted.
+
+        Raises:
+            StageError: a conversation has ended.
+        """
+        self._ask({"write": True})
         return Record.read(self._record)
 
     def _ask(self, command: dict[str, Any]) -> None:
@@ -196,6 +205,38 @@ class Child:
             self._process.stdin.flush()
         if not self._process.stdout.readline():
             raise StageError(f"the process that holds the conversations ended:\n{_tail(self._log)}")
+
+
+class Children:
+    """As many processes as conversations, each with a client of its own, as a relay has."""
+
+    def __init__(self, each: Sequence[Child]) -> None:
+        self._each = each
+        self._live = 0
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Their process ids."""
+        return tuple(one.pid for one in self._each)
+
+    def add(self, count: int) -> None:
+        """Have more of them begin; returns when all are live."""
+        for one in self._each[self._live : self._live + count]:
+            one.add(1)
+        self._live += count
+
+    def set(self, name: str, *, on: bool) -> None:
+        """Have an option set in all of them, or taken away."""
+        for one in self._each[: self._live]:
+            one.set(name, on=on)
+
+    def record(self) -> Record:
+        """Return what was noted by all."""
+        records = [one.record() for one in self._each[: self._live]]
+        return Record(
+            [notes for record in records for notes in record.conversations],
+            sorted(lag for record in records for lag in record.lags),
+        )
 
 
 @contextlib.contextmanager
@@ -234,6 +275,10 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
         with contextlib.suppress(BrokenPipeError):
             process.stdin.close()
     else:
+        # Once asks, twice insists: what goes on in there is of no more use.
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_POLL_S)
         process.terminate()
     try:
         process.wait(_STOP_WITHIN_S)
