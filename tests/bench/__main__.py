@@ -30,7 +30,7 @@ _FRAMES: Final = 1_020
 """Measured at least, where there is more than one conversation, so that the 99th percentile is carried."""
 _QUICK_S: Final = 4.0
 _IMPORTS: Final = 5
-_WIDTH: Final = 130
+_WIDTH: Final = 140
 """Columns of the tables where they do not go to a terminal."""
 
 

@@ -55,14 +55,14 @@ class Measured:
         live: how many conversations there were.
         window: what is measured.
         spent: CPU within it.
-        memory_bytes: of the processes that hold the conversations.
+        memory_bytes: of the processes that hold the conversations, per conversation.
     """
 
     step: Step
     live: int
     window: Window
     spent: Spent
-    memory_bytes: int
+    memory_bytes: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +146,9 @@ def run(
         time.sleep(step.measure_s)
         last = Reading.take(groups)
         time.sleep(_DRAIN_S)
-        memory = pss_bytes(groups.members()[memory_of])
+        holders = groups.members()[memory_of]
+        # One process holds all conversations, or each its own.
+        memory = pss_bytes(holders) / (len(holders) if len(holders) > 1 else live)
         measured.append(Measured(step, live, (first.at_ns, last.at_ns), Spent.between(first, last), memory))
     record = child.record()
     nova.flushed()
@@ -190,7 +192,7 @@ def _cell(measured: Measured, record: Record, streams: Sequence[TapStream], fram
         slip_ms=Spread.of(slips),
         lag_ms=Spread.of(lags),
         cpu_s_per_minute=per_minute(measured.spent.cpu_s, audio_s / 60),
-        memory_mb=measured.memory_bytes / count / 1e6,
+        memory_mb=measured.memory_bytes / 1e6,
         maya_share=maya_s / audio_s if audio_s else 0.0,
         interruptions=sum(len(notes.interruptions) for notes, _ in pairs),
         others_share=measured.spent.others_share,
