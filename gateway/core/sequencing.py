@@ -176,9 +176,13 @@ class Inbox[T]:
         """How many items wait for one before them."""
         return len(self._early)
 
+    def has(self, number: int) -> bool:
+        """Whether the item of a number has come, in order or early."""
+        return number < self._next or number in self._early
+
     def receive(self, number: int, item: T) -> list[T]:
         """Take an item; returns all that are in order now, perhaps none."""
-        if number < self._next or number in self._early:
+        if self.has(number):
             self.duplicates += 1
         elif number >= self._next + self._window:
             self.refused += 1

@@ -13,6 +13,9 @@ from gateway.core.wire import pcm_duration_ms
 _BUCKET_MS: Final = 1_000.0
 _SILENCE_PIECE_MS: Final = 100.0
 
+_SAME_OFFENCE_MS: Final = 5_000.0
+"""A refused frame comes again after 2 s: offences that lie further apart than this are not one that goes on."""
+
 
 @dataclass(frozen=True, slots=True)
 class Frame:
@@ -40,7 +43,8 @@ class RateGuard:
         self._bucket_ends_ms = 0.0
         self._bucket_sound_ms = 0.0
         self._fast_since_ms: float | None = None
-        self._offending_since_ms: float | None = None
+        self._offending_since_ms = 0.0
+        self._offended_at_ms: float | None = None
         self._replay_until_ms = 0.0
 
     def start(self, now_ms: float) -> None:
@@ -67,10 +71,10 @@ class RateGuard:
         too_far = captured_ms > elapsed_ms + self._settings.too_far_ahead_ms
         too_long = self._fast_since_ms is not None and now_ms - self._fast_since_ms > self._settings.too_fast_s * 1000.0
         if not (too_far or too_long):
-            self._offending_since_ms = None
             return
-        if self._offending_since_ms is None:
+        if self._offended_at_ms is None or now_ms - self._offended_at_ms > _SAME_OFFENCE_MS:
             self._offending_since_ms = now_ms
+        self._offended_at_ms = now_ms
         fatal = now_ms - self._offending_since_ms > self._settings.too_fast_s * 1000.0
         what = "capture time runs ahead of real time" if too_far else "audio comes faster than real time"
         raise TooFast(what, fatal=fatal)
@@ -89,15 +93,18 @@ class RateGuard:
 
 
 class Uplink:
-    """The gateway's receiving side of one conversation's audio."""
+    """The gateway's receiving side of one conversation's audio.
+
+    A gap is filled with silence of its length, at most `replay_ms`: no phone that came back in time lacks more.
+    """
 
     def __init__(self, settings: ConversationSettings) -> None:
+        self._settings = settings
         self._inbox: Inbox[AudioUp] = Inbox(window=settings.window_frames)
         self._guard = RateGuard(settings)
         self._rate = 16_000
         self._gap_pending = False
         self._captured_to_ms: float | None = None
-        self.spoken_frames = 0
 
     @property
     def acknowledged(self) -> int:
@@ -130,7 +137,7 @@ class Uplink:
         Raises:
             TooFast: the phone sends faster than anybody speaks.
         """
-        if audio.seq >= self.next_seq:
+        if not self._inbox.has(audio.seq):
             self._guard.check(audio.t, self._sound_ms(audio.pcm), now_ms)
         frames: list[Frame] = []
         for taken in self._inbox.receive(audio.seq, audio):
@@ -144,7 +151,7 @@ class Uplink:
         if not self._gap_pending:
             return []
         self._gap_pending = False
-        missing_ms = audio.t - (self._captured_to_ms or 0.0)
+        missing_ms = min(audio.t - (self._captured_to_ms or 0.0), self._settings.replay_ms)
         pieces = max(0, round(missing_ms / _SILENCE_PIECE_MS))
         samples = int(self._rate * _SILENCE_PIECE_MS / 1000)
         silence = base64.b64encode(bytes(2 * samples)).decode("ascii")

@@ -74,6 +74,45 @@ def test_capture_time_that_stays_ahead_is_fatal_after_thirty_seconds(uplink):
     assert fatal == [False] * 31 + [True] * 9
 
 
+def test_offences_far_apart_are_not_one_that_goes_on(uplink):
+    """A frame with a wrong time, and another a minute later, end nothing."""
+    fatal = []
+    for second in (0, 60, 120):
+        with pytest.raises(TooFast) as error:
+            uplink.receive(frame(5, 1e6), second * 1_000.0)
+        fatal.append(error.value.fatal)
+    assert not any(fatal)
+
+
+def test_an_offence_goes_on_though_good_frames_come_between(uplink):
+    """A frame that can never be taken holds up all that follow: the phone that sends it again and again is told."""
+    fatal = []
+    for tick in range(400):
+        uplink.receive(frame(tick), tick * 100.0)
+        if tick % 20 == 0:
+            with pytest.raises(TooFast) as error:
+                uplink.receive(frame(900, 1e9), tick * 100.0)
+            fatal.append(error.value.fatal)
+    assert fatal.index(True) == 16
+    assert all(fatal[16:])
+
+
+def test_what_is_sent_twice_is_not_new(uplink):
+    """Frames that wait for a lost one are sent again every two seconds, and count once."""
+    uplink.receive(frame(0), 0.0)
+    for second in range(1, 75):
+        now_ms = second * 1_000.0
+        for seq in range(max(2, second * 10 - 50), second * 10):
+            uplink.receive(frame(seq), now_ms)
+
+
+def test_silence_for_a_gap_is_bounded(uplink):
+    """Whatever the phone says it has missed."""
+    uplink.resume(500, 600_000.0)
+    out = uplink.receive(frame(500, 500_000.0), 600_000.0)
+    assert sum(item.sound_ms for item in out) == pytest.approx(ConversationSettings().replay_ms + 100)
+
+
 def flood(uplink: Uplink, *, ratio: int, seconds: int, start_s: int = 0, first: int = 0) -> list[tuple[float, bool]]:
     refused = []
     seq = first
