@@ -13,7 +13,7 @@ from typing import Any, Final
 from gateway.core.conversation.actions import Post
 from gateway.core.conversation.inputs import PostOutcome
 from gateway.core.conversation.settings import ConversationSettings
-from gateway.core.messages import DownMessage, Interrupted, NumberedDown
+from gateway.core.messages import AckDown, DownMessage, Interrupted, NumberedDown
 from gateway.core.sequencing import Outbox
 from gateway.core.wire import encode, encode_audio_down, pcm_duration_ms
 
@@ -61,10 +61,13 @@ class Downlink:
         self._outbox: Outbox[_Sent] = Outbox(hold_ms=settings.hold_ms, resend_after_ms=settings.resend_after_ms)
         self._ordered: deque[_Sound | _Notice] = deque()
         self._urgent: deque[_Notice] = deque()
-        self._mentions: deque[str] = deque(maxlen=_MENTIONS)
+        self._mentions: deque[DownMessage] = deque(maxlen=_MENTIONS)
+        self._mentioned_last = False
         self._again: deque[int] = deque()
         self._connection_id: str | None = None
         self._posting = False
+        self._closing = False
+        self._acknowledged = -1
         self._not_before_ms = 0.0
         self._unsent_ms = 0.0
         self._ahead_ms = 0.0
@@ -85,11 +88,6 @@ class Downlink:
         """Whether everything numbered has been sent and acknowledged."""
         return not self._ordered and not self._urgent and self._outbox.oldest is None
 
-    @property
-    def sent_all(self) -> bool:
-        """Whether nothing waits to be sent and no post is under way."""
-        return not (self._ordered or self._urgent or self._mentions or self._again or self._posting)
-
     def speak_at(self, rate: int) -> None:
         """Set the sample rate of Maya's speech."""
         self._rate = rate
@@ -105,15 +103,15 @@ class Downlink:
     # The connection
 
     def attach(self, connection_id: str) -> None:
-        """Send by this connection from now on."""
+        """Send by this connection from now on; what belonged to the one before is lost with it."""
+        self.detach()
         self._connection_id = connection_id
-        self._posting = False
         self._not_before_ms = 0.0
 
     def detach(self) -> None:
         """The phone is away: what has a number waits, what has none is lost."""
         self._connection_id = None
-        self._posting = False
+        self._posting = self._closing = False
         self._mentions.clear()
         self._again.clear()
 
@@ -133,7 +131,13 @@ class Downlink:
             self._not_before_ms = now_ms + max(retry_after_ms, _SLOW_RETRY_MS)
 
     def acknowledged(self, number: int, queue_ms: float, now_ms: float) -> None:
-        """The phone has everything up to `number`, and `queue_ms` of sound waits in its speaker queue."""
+        """The phone has everything up to `number`, and `queue_ms` of sound waits in its speaker queue.
+
+        A number lower than before is an older word, and one never given is none.
+        """
+        if not self._acknowledged <= number < self._outbox.next_number:
+            return
+        self._acknowledged = number
         self._outbox.acknowledge(number)
         underway = sum(item.sound_ms for _, item in self._outbox.unacknowledged)
         self._ahead_ms = queue_ms + underway
@@ -160,9 +164,28 @@ class Downlink:
         self._urgent.append(_Notice(kind, fields))
 
     def mention(self, message: DownMessage) -> None:
-        """Queue a message without a number: it belongs to this connection and may get lost."""
-        if self._connection_id is not None:
-            self._mentions.append(encode(message))
+        """Queue a message without a number: it belongs to this connection and may get lost.
+
+        An acknowledgement takes the place of one that still waits.
+        """
+        if self._connection_id is None or self._closing:
+            return
+        if isinstance(message, AckDown):
+            waiting = [other for other in self._mentions if not isinstance(other, AckDown)]
+            self._mentions = deque(waiting, _MENTIONS)
+        self._mentions.append(message)
+
+    def say_farewell(self, *last: DownMessage) -> None:
+        """Queue the last words on this connection: nothing follows them, whatever waits."""
+        for message in last:
+            self.mention(message)
+        self._closing = True
+
+    def leave(self) -> list[Post]:
+        """Let go of the connection; return what was still to be said on it, which is not kept waiting any more."""
+        connection_id, unsaid = self._connection_id, list(self._mentions)
+        self.detach()
+        return [] if connection_id is None else [Post(connection_id, encode(message)) for message in unsaid]
 
     def interrupt(self, turn: int) -> None:
         """Barge-in: drop what is unsent of the turn, empty what was sent and may be sent again, tell the phone."""
@@ -192,6 +215,8 @@ class Downlink:
             return None
         if self._not_before_ms > now_ms:
             return self._not_before_ms
+        if self._closing:
+            return None
         moments = []
         if self._ordered:
             moments.append(now_ms + max(0.0, self._too_far_by_ms(now_ms)))
@@ -201,13 +226,19 @@ class Downlink:
         return min(moments, default=None)
 
     def _next_data(self, now_ms: float) -> str | None:
-        if self._mentions:
-            return self._mentions.popleft()
+        """Messages with and without a number take turns: on a line that takes long, none keeps the other waiting."""
+        numbered = None
+        if not self._closing and (self._mentioned_last or not self._mentions):
+            numbered = self._next_numbered(now_ms)
+        self._mentioned_last = numbered is None
+        return encode(self._mentions.popleft()) if self._mentioned_last and self._mentions else numbered
+
+    def _next_numbered(self, now_ms: float) -> str | None:
+        if self._urgent:
+            return self._number(self._urgent.popleft(), now_ms)
         again = self._next_again(now_ms)
         if again is not None:
             return again
-        if self._urgent:
-            return self._number(self._urgent.popleft(), now_ms)
         if not self._ordered or self._too_far_by_ms(now_ms) > 0:
             return None
         head = self._ordered[0]

@@ -9,7 +9,7 @@ import pytest
 from gateway.core.conversation.downlink import Downlink
 from gateway.core.conversation.inputs import PostOutcome
 from gateway.core.conversation.settings import ConversationSettings
-from gateway.core.messages import PongDown, Status
+from gateway.core.messages import AckDown, Bye, Interrupted, PongDown, Status
 
 RATE = 24_000
 MS = RATE * 2 // 1000  # bytes in a millisecond
@@ -195,3 +195,90 @@ def test_an_app_that_was_killed_begins_where_ready_says(link):
     link.forget()
     assert drain(link, 5_000.0) == []
     assert link.next_number == 1
+
+
+def test_an_older_acknowledgement_is_ignored(link):
+    """It tells of a queue that has long been played."""
+    for _ in range(12):
+        link.say(0, sound(250))
+    drain(link)
+    link.acknowledged(5, 2_000.0, 500.0)
+    ahead_ms = link.ahead_ms(500.0)
+    link.acknowledged(4, 0.0, 500.0)
+    assert link.ahead_ms(500.0) == ahead_ms
+
+
+def test_an_acknowledgement_of_what_was_never_sent_is_ignored(link):
+    """It says nothing about what was."""
+    for _ in range(12):
+        link.say(0, sound(250))
+    drain(link)
+    link.acknowledged(4_000, 0.0, 0.0)
+    assert link.ahead_ms(0.0) == 3_000.0
+    assert not link.idle
+
+
+def test_what_is_urgent_goes_before_what_is_sent_again(link):
+    """`ready` and `interrupted` wait for nothing."""
+    for state in ("thinking", "speaking"):
+        link.tell(Status, state=state)
+    drain(link)
+    link.attach("phone-2")
+    link.resume(-1)
+    link.tell_now(Interrupted, turn=3)
+    assert [message["n"] for message in drain(link)] == [2, 0, 1]
+
+
+def test_messages_with_and_without_number_take_turns(link):
+    """On a line on which each post takes longer than acknowledgements come, Maya is still heard."""
+    kinds = []
+    for number in range(10):
+        link.mention(PongDown(epoch=7, id=number, at=0.0))
+        link.say(1, sound(250))
+        kinds.append(posted(link)["type"])
+        link.settled(PostOutcome.DELIVERED, 0.0, 0.0)
+    assert kinds == ["pong", "audio"] * 5
+
+
+def test_an_acknowledgement_takes_the_place_of_the_one_before(link):
+    """Only the last word counts, so no more than one waits."""
+    link.tell(Status, state="thinking")
+    posted(link)
+    for seq in range(5):
+        link.mention(AckDown(epoch=7, seq=seq))
+    link.settled(PostOutcome.DELIVERED, 0.0, 0.0)
+    assert [message.get("seq") for message in drain(link)] == [4]
+
+
+def test_nothing_follows_a_farewell(link):
+    """Neither what waits nor what is to be sent again, and no timer rings for it; on another connection all goes on."""
+    link.tell(Status, state="thinking")
+    drain(link)
+    link.say(1, sound(500))
+    link.tell_now(Status, state="listening")
+    link.say_farewell(Bye(epoch=7, reason="finished"))
+    link.mention(PongDown(epoch=7, id=1, at=0.0))
+    assert [message["type"] for message in drain(link)] == ["bye"]
+    assert drain(link, 5_000.0) == []
+    assert link.next_timer_ms(5_000.0) is None
+    link.attach("phone-2")
+    link.resume(-1)
+    assert [message["type"] for message in drain(link, 5_000.0)] == ["status", "status", "audio", "audio"]
+
+
+def test_what_belongs_to_a_connection_is_not_told_on_the_next(link):
+    """Also where the old one was never said to be gone."""
+    link.mention(PongDown(epoch=7, id=1, at=2.0))
+    link.attach("phone-2")
+    assert drain(link) == []
+
+
+def test_a_runaway_turn_is_cut_and_the_next_is_whole(link):
+    """The oldest turn that waits is the one that is cut."""
+    link.detach()
+    for _ in range(400):
+        link.say(1, sound(250))
+    link.say(2, sound(30_000, 2))
+    assert link.unplayed_ms(0.0) <= 120_000.0
+    link.attach("phone-2")
+    assert {message["turn"] for message in drain(link)} == {2}
