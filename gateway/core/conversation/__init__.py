@@ -7,7 +7,7 @@
                        v                     StreamKeeper
     Post <------- Downlink <--- Dialogue <---- StreamSaid (Nova Sonic)
                                    |
-                                Examiner ---> Ending ---> AssessmentDesk ---> Save
+                  Invigilator ---> Examiner ---> Ending ---> AssessmentDesk ---> Save
 """
 
 from gateway.core.conversation.core import Conversation

@@ -1,21 +1,21 @@
 """One conversation, whole: what happened goes in with `now`, what is to be done comes out.
 
 The pieces have one task each: `PhoneSide` reads the phone, `Downlink` writes to it, `MayaLine` holds the Nova Sonic
-streams and `StreamKeeper` decides about them, `Dialogue` follows the talk, `Examiner` the test, `AssessmentDesk`
+streams and `StreamKeeper` decides about them, `Dialogue` follows the talk, `Invigilator` the test, `AssessmentDesk`
 gathers the notes, `Ending` brings everything home. This module joins them.
 """
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 from gateway.core.assessment import ASSESS_PART, Assessment
-from gateway.core.conversation.actions import Action, Admit, Disconnect, Finish, Post, ReleaseLease, StoreProgress
+from gateway.core.conversation.actions import Action, Admit, ReleaseLease, StoreProgress
+from gateway.core.conversation.asides import Asides
 from gateway.core.conversation.course import Alarm, Course
 from gateway.core.conversation.desk import AssessmentDesk
 from gateway.core.conversation.dialogue import Dialogue
 from gateway.core.conversation.downlink import Downlink
 from gateway.core.conversation.ending import Ending
-from gateway.core.conversation.examiner import Examiner, Phase
 from gateway.core.conversation.inputs import (
     Admission,
     AdmissionSettled,
@@ -30,6 +30,7 @@ from gateway.core.conversation.inputs import (
     StreamOpened,
     StreamSaid,
 )
+from gateway.core.conversation.invigilator import Invigilator
 from gateway.core.conversation.line import MayaLine, Stream, StreamEvent, StreamState, Voice
 from gateway.core.conversation.phone_side import PhoneSide
 from gateway.core.conversation.progress import session_progress
@@ -39,13 +40,8 @@ from gateway.core.conversation.streams import StreamKeeper
 from gateway.core.conversation.transcript import Transcript
 from gateway.core.conversation.uplink import Frame, Uplink
 from gateway.core.errors import Busy, Internal, ModelUnavailable, ModuleLocked, ProtocolError
-from gateway.core.exam import PartPlan
-from gateway.core.messages import Bye, ByeReason, GoAway, LagChoice, Module, Part, Start
-from gateway.core.nova_events import ToolUse
-from gateway.core.wire import encode
-
-_SILENT_MS: Final = 5_000.0
-"""A phone that said nothing for so long is away: it acknowledges twice a second."""
+from gateway.core.messages import ByeReason, GoAway, LagChoice, Module, Start
+from gateway.core.nova_events import Fault, ToolUse
 
 _BEFORE_TALK = (State.IDLE, State.ADMITTING, State.CONNECTING)
 _BEFORE_END = (State.ADMITTING, State.CONNECTING, State.TALKING)
@@ -85,7 +81,8 @@ class Conversation:
         self.transcript = Transcript()
         self._downlink = Downlink(settings, epoch=epoch)
         self._uplink = Uplink(settings)
-        self._phone = PhoneSide(settings, epoch, support_code, self._downlink, self._uplink, self)
+        asides = Asides(epoch, settings.part_with_ms)
+        self._phone = PhoneSide(settings, epoch, support_code, self._downlink, self._uplink, self, asides)
         self._line = MayaLine(settings, self._course.act, new_prompt_name)
         self._dialogue = Dialogue(self._downlink, self._line, self.transcript)
         self._streams = StreamKeeper(self._course, self._line, self._dialogue, jitter)
@@ -100,8 +97,10 @@ class Conversation:
             self._desk,
             wall_offset_ms,
         )
+        self._invigilator = Invigilator(
+            self._course, self._phone, self._downlink, self._line, self._dialogue, self._streams, self._ending
+        )
         self._stop_after_seq: int | None = None
-        self._silent_since_ms: float | None = None
         self._began_ms = now_ms
         self._handlers: dict[type[Any], Callable[[Any, float], None]] = {
             PhoneSaid: self._on_phone_said,
@@ -116,7 +115,7 @@ class Conversation:
             ShutdownAsked: self._on_shutdown_asked,
         }
         self._alarm_handlers: dict[Alarm, Callable[[float], None]] = {
-            Alarm.NOBODY: self._nobody_came,
+            Alarm.NOBODY: self._ending.end,
             Alarm.AWAY: self._phone_stayed_away,
             Alarm.GO_AWAY: self._announce_end,
             Alarm.TIME_LIMIT: self._time_is_up,
@@ -150,8 +149,8 @@ class Conversation:
         if self.state is State.TALKING:
             self._follow_the_test(now_ms)
         self._ending.follow(now_ms)
-        for farewell in self._phone.farewells():
-            self._course.act(farewell)
+        for aside in self._phone.asides.take(now_ms):
+            self._course.act(aside)
         post = self._downlink.poll(now_ms)
         if post is not None:
             self._course.act(post)
@@ -165,11 +164,20 @@ class Conversation:
         """When `tick` is due though nothing happens; None when the conversation has ended."""
         if self.state is State.ENDED:
             return None
-        moments = [self._alarms.next_ms(), self._phone.next_timer_ms(), self._downlink.next_timer_ms(now_ms)]
-        if self.state is State.TALKING and self._dialogue.examiner is not None and self._silent_since_ms is None:
-            moments.append(self._dialogue.examiner.next_timer_ms())
-        moments.append(self._desk.next_timer_ms())
+        moments = (
+            self._alarms.next_ms(),
+            self._phone.next_timer_ms(),
+            self._phone.asides.next_timer_ms(),
+            self._downlink.next_timer_ms(now_ms),
+            self._invigilator.next_timer_ms() if self.state is State.TALKING else None,
+            self._desk.next_timer_ms(),
+        )
         return min((moment for moment in moments if moment is not None), default=None)
+
+    def fail(self, now_ms: float) -> None:
+        """Something of ours broke: bring the conversation to an orderly end while that may still be done."""
+        self._fail(Internal(f"please quote {self._course.support_code}"), now_ms)
+        self.tick(now_ms)
 
     # The phone (PhoneEvents)
 
@@ -194,22 +202,16 @@ class Conversation:
         """Go on with the phone where it left; tell it what it forgot."""
         if self.state in _BEFORE_TALK:
             return
+        if self.state is State.PARTING:
+            self._ending.phone_returned(now_ms)
         self._phone.ready(now_ms)
-        if not forgot:
-            return
-        if self.state is State.TALKING and self._dialogue.examiner is not None:
-            self._tell_part(self._dialogue.examiner.plan)
-        self._dialogue.repeat_status()
-        self._ending.tell_assessment()
+        if forgot:
+            self._invigilator.tell_part()
+            self._dialogue.repeat_status()
+            self._ending.tell_assessment()
 
-    def another_session(self, same_connection: bool, now_ms: float) -> None:  # noqa: FBT001 - a fact, not a switch
+    def another_session(self, now_ms: float) -> None:
         """End this conversation unheard, and let another relay have the learner."""
-        connection_id = self._downlink.connection_id
-        if connection_id is not None and not same_connection:
-            self._course.act(Post(connection_id, encode(Bye(epoch=self._course.epoch, reason="replaced"))))
-            self._course.act(Disconnect(connection_id))
-        self._phone.open = False
-        self._downlink.detach()
         self._course.act(ReleaseLease())
         self._end_test("replaced", now_ms)
 
@@ -217,7 +219,7 @@ class Conversation:
         """Pass the learner's speech on."""
         if self.state in (State.CONNECTING, State.TALKING):
             for frame in frames:
-                self._line.hear(frame)
+                self._line.hear(frame, now_ms)
         if self._stop_after_seq is not None and self._uplink.acknowledged >= self._stop_after_seq:
             self._stop_now(now_ms)
 
@@ -237,11 +239,7 @@ class Conversation:
 
     def phone_failed(self, error: ProtocolError, now_ms: float) -> None:
         """End what can't go on."""
-        self._course.record("conversation_failed", code=error.code)
-        if self.state in (State.IDLE, State.ADMITTING):
-            self._ending.refuse(now_ms)
-        else:
-            self._end_test("failed", now_ms)
+        self._fail(error, now_ms)
 
     def _on_phone_said(self, event: PhoneSaid, now_ms: float) -> None:
         self._phone.said(event, now_ms)
@@ -261,15 +259,11 @@ class Conversation:
                 self._course.go(Event.ADMITTED)
                 self._streams.open_wanted(now_ms)
             case Admission.LOCKED:
-                self._phone.complain(ModuleLocked("this module is not unlocked", ref="module"), None, now_ms)
+                self._fail(ModuleLocked("this module is not unlocked", ref="module"), now_ms)
             case Admission.BUSY:
-                self._phone.complain(Busy(retry_after_s=event.retry_after_s or 1.0), None, now_ms)
+                self._fail(Busy(retry_after_s=event.retry_after_s or 1.0), now_ms)
             case Admission.UNKNOWN:
-                self._phone.complain(Internal(f"please quote {self._course.support_code}"), None, now_ms)
-
-    def _nobody_came(self, _now_ms: float) -> None:
-        self._course.go(Event.PARTED)
-        self._course.act(Finish())
+                self._fail(Internal(f"please quote {self._course.support_code}"), now_ms)
 
     def _open_the_test(self, stream: Stream, now_ms: float) -> None:
         self._streams.take_over(now_ms, replay=True)
@@ -278,7 +272,7 @@ class Conversation:
         self._alarms.set(Alarm.GO_AWAY, now_ms + self._settings.go_away_s * 1000)
         self._alarms.set(Alarm.TIME_LIMIT, now_ms + self._settings.time_limit_s * 1000)
         self._phone.ready(now_ms)
-        self._begin_part(stream.plan, now_ms)
+        self._invigilator.begin_part(stream.plan, now_ms)
 
     # The streams
 
@@ -311,73 +305,29 @@ class Conversation:
 
     def _on_stream_ended(self, event: StreamEnded, now_ms: float) -> None:
         stream = self._line.find(event.stream_id)
-        if stream is None:
-            return
+        if stream is not None:
+            self._lose(stream, event.fault, now_ms)
+
+    def _lose(self, stream: Stream, fault: Fault, now_ms: float) -> None:
         state, was_current = stream.state, stream is self._line.current
         self._line.lost(stream)
-        self._course.record("stream_lost", fault=event.fault.label, part=stream.plan.part)
+        self._course.record("stream_lost", fault=fault.label, part=stream.plan.part)
         if state is StreamState.ASSESSING:
             self._ending.stream_failed(stream.plan.part, now_ms)
         elif self.state in (State.CONNECTING, State.TALKING):
             if was_current:
-                self._dialogue.stream_changed()
-            if not self._streams.lost(stream, event.fault, now_ms):
-                self._phone.complain(
-                    ModelUnavailable("Maya could not be reached; what was said is assessed"), None, now_ms
-                )
+                self._dialogue.leave_stream(stream.heard_ms, again=True)
+            if not self._streams.lost(stream, fault, now_ms):
+                self._fail(ModelUnavailable("Maya could not be reached; what was said is assessed"), now_ms)
 
     # The test
 
-    def _begin_part(self, plan: PartPlan, now_ms: float) -> None:
-        self._dialogue.examiner = Examiner(plan, self._settings, now_ms)
-        self._streams.part_began()
-        self._tell_part(plan)
-        self._course.record("part_began", part=plan.part)
-        self._store_progress(now_ms)
-
-    def _tell_part(self, plan: PartPlan) -> None:
-        talk: dict[str, Any] = {}
-        if plan.cue_card is not None:
-            talk = {"cue_card": plan.cue_card.text, "prepare_s": plan.prepare_s, "speak_s": plan.speak_s}
-        self._downlink.tell(Part, part=plan.part, title=plan.title, **talk)
-
     def _follow_the_test(self, now_ms: float) -> None:
-        examiner = self._dialogue.examiner
-        assert examiner is not None
-        if self._phone_is_silent(now_ms):
-            return
-        direction = examiner.tick(now_ms)
-        if direction is not None:
-            self._line.direct(direction)
-        if self._line.current is None:
-            return
-        following = self._streams.following(examiner.plan)
-        if following is not None and examiner.phase in (Phase.CLOSING, Phase.OVER):
-            self._streams.prepare(following, now_ms)
-        if examiner.phase is Phase.OVER:
-            self._leave_part(following, now_ms)
-
-    def _phone_is_silent(self, now_ms: float) -> bool:
-        """While nobody is there, the test stands still."""
-        silent = now_ms - self._phone.last_heard_ms > _SILENT_MS
-        if silent and self._silent_since_ms is None:
-            self._silent_since_ms = self._phone.last_heard_ms
-        elif not silent and self._silent_since_ms is not None:
-            examiner = self._dialogue.examiner
-            if examiner is not None:
-                examiner.stand_still(now_ms - self._silent_since_ms)
-            self._silent_since_ms = None
-        return silent
-
-    def _leave_part(self, following: PartPlan | None, now_ms: float) -> None:
-        if following is None:
+        silent = self._streams.silent_stream(now_ms)
+        if silent is not None:
+            self._lose(silent, Fault.STREAM_LOST, now_ms)
+        elif self._invigilator.follow(now_ms):
             self._end_test("finished", now_ms)
-        elif self._streams.is_prepared(following) and not self._dialogue.learner_speaks:
-            self._dialogue.stream_changed()
-            predecessor = self._streams.take_over(now_ms, replay=False)
-            if predecessor is not None:
-                self._ending.assess(predecessor, now_ms)
-            self._begin_part(following, now_ms)
 
     def _announce_end(self, _now_ms: float) -> None:
         self._downlink.tell_now(GoAway, time_left_s=self._settings.time_limit_s - self._settings.go_away_s)
@@ -398,6 +348,15 @@ class Conversation:
         if self.state in _BEFORE_END:
             self._ending.begin(reason, now_ms, ask_stream=ask_stream)
 
+    def _fail(self, error: ProtocolError, now_ms: float) -> None:
+        """End what can't go on; the phone is told why before `bye`."""
+        if self.state in _BEFORE_END:
+            self._course.record("conversation_failed", code=error.code)
+        if self.state is State.ADMITTING:
+            self._ending.refuse(error, now_ms)
+        elif self.state in _BEFORE_END:
+            self._ending.begin("failed", now_ms, failure=error)
+
     # The end
 
     def _on_micro_answered(self, event: MicroAnswered, now_ms: float) -> None:
@@ -408,10 +367,12 @@ class Conversation:
 
     def _on_shutdown_asked(self, event: ShutdownAsked, now_ms: float) -> None:
         if event.replaced:
-            self._downlink.detach()
+            self._ending.cut_off()
+        elif self.state is State.IDLE:
             self._ending.end(now_ms)
         else:
             self._end_test("maintenance", now_ms)
+            self._ending.hurry(now_ms)
 
     def _store_progress(self, now_ms: float) -> None:
         if self._phone.start is None:

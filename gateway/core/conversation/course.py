@@ -35,6 +35,11 @@ class Alarms:
         """Ring then, instead of when it was set before."""
         self._at_ms[alarm] = at_ms
 
+    def bring_forward(self, alarm: Alarm, at_ms: float) -> None:
+        """Ring then if it was going to ring later; an alarm that is not set stays so."""
+        if alarm in self._at_ms:
+            self._at_ms[alarm] = min(self._at_ms[alarm], at_ms)
+
     def cancel(self, alarm: Alarm) -> None:
         """Do not ring."""
         self._at_ms.pop(alarm, None)

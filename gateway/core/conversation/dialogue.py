@@ -1,6 +1,7 @@
 """The talk between Maya and the learner, from what the current stream says: turns, barge-in, captions, transcript."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final
 
 from gateway.core.conversation.downlink import Downlink
@@ -36,6 +37,32 @@ _MS_PER_WORD: Final = 400.0
 """Speaking time of a word where the service does not say when speech began and ended."""
 
 
+@dataclass(slots=True)
+class _Speech:
+    """The learner's utterance under way, from its first sign to its text.
+
+    Attributes:
+        began_ms: where it begins in the sound of its stream, None where the service does not tell.
+        ended_ms: where it ends, None while it lasts or where the service does not tell.
+        over: the learner has finished, and its text is waited for.
+        overtaken: Maya has begun to speak while it lasted.
+        again: its stream was lost, and the next one hears it from its beginning.
+    """
+
+    began_ms: float | None = None
+    ended_ms: float | None = None
+    over: bool = False
+    overtaken: bool = False
+    again: bool = False
+
+    @property
+    def length_ms(self) -> float | None:
+        """How long it lasted, None where that is not known."""
+        if self.began_ms is None or self.ended_ms is None:
+            return None
+        return max(0.0, self.ended_ms - self.began_ms)
+
+
 class Dialogue:
     """Turns of both sides in one conversation, over all its streams.
 
@@ -53,10 +80,8 @@ class Dialogue:
         self._deaf_to_model = False
         self._contents: dict[str, tuple[Role, Stage | None]] = {}
         self._status: str | None = None
-        self._speech_began_ms: float | None = None
-        self._speech_ended_ms: float | None = None
-        self._answer_taken = False
-        self._overtaken = False
+        self._speech: _Speech | None = None
+        self._untold: _Speech | None = None
         self.examiner: Examiner | None = None
         self.spoken_ms: dict[int, float] = {}
         self._handlers: dict[type[OutputEvent], Callable[[Any, float], None]] = {
@@ -93,7 +118,7 @@ class Dialogue:
     @property
     def learner_speaks(self) -> bool:
         """Whether the learner is in the middle of an utterance, as far as the service tells."""
-        return self._speech_began_ms is not None or self._answer_taken
+        return self._speech is not None and not self._speech.again
 
     @property
     def quiet(self) -> bool:
@@ -127,16 +152,27 @@ class Dialogue:
             if turn.turn == turn_number and turn.interrupted:
                 turn.heard_ms = min(heard_ms, turn.sound_ms)
 
-    def stream_changed(self) -> None:
-        """The current stream is left. What it said so far was sent and is heard; the rest of its turn never comes."""
+    def leave_stream(self, heard_ms: float, *, again: bool) -> None:
+        """The current stream is left. What it said so far was sent and is heard; the rest of its turn never comes.
+
+        Args:
+            heard_ms: how much sound it was sent.
+            again: its successor hears once more what the learner was saying.
+        """
         if self._open is not None:
             self._open.interrupted = True
             self._open.heard_ms = self._open.sound_ms
             self._close_turn()
         self._deaf_to_model = False
         self._contents.clear()
-        self._speech_began_ms = self._speech_ended_ms = None
-        self._answer_taken = False
+        self._untold = None
+        speech = self._speech
+        if speech is not None and not (speech.over or speech.again):
+            speech.ended_ms = heard_ms
+        if speech is not None and again:
+            speech.again = True
+        else:
+            self._count_speech()
 
     def history(self) -> list[HistoryTurn]:
         """What was said so far, as a new stream is seeded with it."""
@@ -183,6 +219,7 @@ class Dialogue:
         any(turn.add_final(text) for turn in turns)
 
     def _on_audio(self, event: AudioOutput, _now_ms: float) -> None:
+        self._line.answered()
         if self._deaf_to_model:
             return
         turn = self._turn()
@@ -237,8 +274,11 @@ class Dialogue:
         if self._open is None:
             self.settle()
             self._open = MayaTurn(self._turns, self.part)
-            self._overtaken = self._speech_began_ms is not None
             self._turns += 1
+            if self._speech is not None and not self._speech.over:
+                self._speech.overtaken = True
+            if self.examiner is not None:
+                self.examiner.maya_speaks()
         return self._open
 
     def _close_turn(self) -> None:
@@ -249,8 +289,13 @@ class Dialogue:
     # The learner
 
     def _on_user_speech_start(self, event: UserSpeechStart, now_ms: float) -> None:
-        self._speech_began_ms = event.offset_ms
-        self._answer_taken = self._overtaken = False
+        self._line.answered()
+        before = self._speech
+        if before is not None and before.again:
+            before = self._speech = None
+        self._count_speech()
+        self._untold = before if before is not None and before.over else None
+        self._speech = _Speech(event.offset_ms)
         if self.examiner is not None:
             self.examiner.learner_speaks()
         self._barge_in(now_ms)
@@ -258,35 +303,41 @@ class Dialogue:
 
     def _on_user_speech_end(self, event: UserSpeechEnd, now_ms: float) -> None:
         self._deaf_to_model = False
-        self._speech_ended_ms = event.offset_ms
-        if self._speech_began_ms is not None and event.offset_ms is not None:
-            self._spoke(event.offset_ms - self._speech_began_ms)
-            self._speech_began_ms = None
-        self._answered(now_ms)
-        self._answer_taken = True
+        speech = self._speech or _Speech()
+        speech.ended_ms, speech.over = event.offset_ms, True
+        self._speech = speech
+        self._answered(now_ms, overtaken=speech.overtaken)
 
     def _learner_said(self, text: str, now_ms: float) -> None:
         self._deaf_to_model = False
         self.settle()
         self._transcript.add("learner", self.part, text)
         self._caption(self._turns, "learner", text, final=True)
-        if not self._answer_taken:
-            self._spoke(len(text.split()) * _MS_PER_WORD)
-            self._answered(now_ms)
-        self._answer_taken = False
-        self._line.settle(self._speech_ended_ms)
-        self._speech_ended_ms = None
+        speech, before, self._untold = self._speech or _Speech(), self._untold, None
+        if before is not None and not speech.over:  # the learner went on before the text came
+            self._line.settle(before.ended_ms)
+            return
+        if not speech.over:
+            self._answered(now_ms, overtaken=speech.overtaken)
+        self._count_speech(text)
+        self._line.settle(speech.ended_ms)
 
-    def _answered(self, now_ms: float) -> None:
-        if not self._overtaken:  # else Maya has spoken already, and it is the learner's turn again
+    def _answered(self, now_ms: float, *, overtaken: bool) -> None:
+        if not overtaken:  # else Maya has spoken already, and it is the learner's turn again
             self.status("thinking")
         if self.examiner is not None:
             direction = self.examiner.learner_answered(now_ms)
             if direction is not None:
-                self._line.direct(direction)
+                self._line.direct(direction, now_ms)
 
-    def _spoke(self, sound_ms: float) -> None:
-        self.spoken_ms[self.part] = self.spoken_ms.get(self.part, 0.0) + max(0.0, sound_ms)
+    def _count_speech(self, text: str = "") -> None:
+        """The utterance under way is over for good: count how long it lasted, by its words where nothing else is known."""
+        speech, self._speech = self._speech, None
+        length_ms = speech.length_ms if speech is not None else None
+        if length_ms is None:
+            length_ms = len(text.split()) * _MS_PER_WORD
+        if length_ms:
+            self.spoken_ms[self.part] = self.spoken_ms.get(self.part, 0.0) + length_ms
 
     def _caption(self, turn: int, who: str, text: str, *, final: bool) -> None:
         if not text.strip():

@@ -16,7 +16,7 @@ from gateway.core.conversation.line import MayaLine, Stream
 from gateway.core.conversation.phone_side import PhoneSide
 from gateway.core.conversation.states import Event, State
 from gateway.core.conversation.transcript import Transcript
-from gateway.core.errors import BadToolInput
+from gateway.core.errors import BadToolInput, ProtocolError
 from gateway.core.messages import AssessmentMessage, ByeReason
 from gateway.core.nova_events import ToolUse
 
@@ -27,6 +27,8 @@ class Ending:
 
     Attributes:
         wall_offset_ms: wall clock minus the clock of `now_ms`.
+        reason: what `bye` says.
+        failure: the error that ended the conversation, told before `bye`.
         document: the assessment as the phone is told, None until there is one.
         saved: whether it is in the learner's profile.
     """
@@ -40,25 +42,44 @@ class Ending:
     desk: AssessmentDesk
     wall_offset_ms: float
     reason: ByeReason = "finished"
+    failure: ProtocolError | None = None
     document: dict[str, Any] | None = None
     saved: bool = False
 
-    def begin(self, reason: ByeReason, now_ms: float, *, ask_stream: bool) -> None:
-        """End the talk and have its last part assessed; `ask_stream` while its stream can be asked."""
+    def begin(
+        self, reason: ByeReason, now_ms: float, *, ask_stream: bool = True, failure: ProtocolError | None = None
+    ) -> None:
+        """End the talk and have its last part assessed.
+
+        Args:
+            reason: what `bye` will say.
+            now_ms: the time.
+            ask_stream: whether the part's stream can be asked, or has been without sound for too long.
+            failure: the error that ends the conversation.
+        """
         course = self.course
         was_open = course.state is State.TALKING
-        self.reason = reason
+        self.reason, self.failure = reason, failure
         course.go(Event.TEST_OVER)
         course.alarms.only(Alarm.FINISH, now_ms + course.settings.finish_within_s * 1000)
         course.record("test_over", reason=reason)
-        self.dialogue.stream_changed()
+        current = self.line.current
+        self.dialogue.leave_stream(0.0 if current is None else current.heard_ms, again=False)
         self.dialogue.settle()
         if was_open:
             self.dialogue.status("assessing")
         if self.line.successor is not None:
             self.line.close(self.line.successor)
-        self._assess_last_part(now_ms, ask_stream=ask_stream)
+        if current is not None and ask_stream:
+            self.assess(current, now_ms)
+        elif current is not None:
+            self.line.close(current)
+        self._assess_the_rest(now_ms)
         course.store_progress(now_ms)
+
+    def hurry(self, now_ms: float) -> None:
+        """The relay must end: save what is there soon."""
+        self.course.alarms.bring_forward(Alarm.FINISH, now_ms + self.course.settings.hurry_s * 1000)
 
     def recall(self, assessment: Assessment, now_ms: float) -> None:
         """Tell the assessment of a session that has ended to a phone that came back for it."""
@@ -68,21 +89,11 @@ class Ending:
         self.tell_assessment()
         self.course.alarms.only(Alarm.DELIVER, now_ms + self.course.settings.deliver_within_ms)
 
-    def refuse(self, now_ms: float) -> None:
+    def refuse(self, failure: ProtocolError, now_ms: float) -> None:
         """Part with a phone that never began."""
-        self.reason = "failed"
+        self.reason, self.failure = "failed", failure
         self.course.go(Event.REFUSED)
         self.course.alarms.only(Alarm.DELIVER, now_ms)
-
-    def _assess_last_part(self, now_ms: float, *, ask_stream: bool) -> None:
-        current, part = self.line.current, self.dialogue.part
-        if current is not None and ask_stream:
-            self.assess(current, now_ms)
-            return
-        if current is not None:
-            self.line.close(current)
-        if part and self._spoke_in(part):
-            self.desk.ask_micro(part, self._assess_by(now_ms))
 
     # Notes
 
@@ -94,6 +105,13 @@ class Ending:
             self.desk.asked_stream(part, self._assess_by(now_ms))
         else:
             self.line.close(stream)
+
+    def _assess_the_rest(self, now_ms: float) -> None:
+        """Have those parts assessed from their words whose streams were lost."""
+        for part in self.dialogue.spoken_ms:
+            is_seen_to = part in self.desk.notes or part in self.desk.pending
+            if self._spoke_in(part) and not is_seen_to:
+                self.desk.ask_micro(part, self._assess_by(now_ms))
 
     def tool_called(self, stream: Stream, call: ToolUse, now_ms: float) -> None:
         """A stream has called the tool; a wrong call gets one correction."""
@@ -111,14 +129,15 @@ class Ending:
 
     def stream_failed(self, part: int, now_ms: float) -> None:
         """The stream that was assessing a part is lost."""
-        self.desk.ask_micro(part, self._assess_by(now_ms))
+        if part in self.desk.pending:
+            self.desk.ask_micro(part, self._assess_by(now_ms))
 
     def micro_answered(self, part: int, arguments: Mapping[str, Any] | None, now_ms: float) -> None:
-        """Nova Micro has assessed a part or written the summary, or failed to."""
-        if part:
+        """Nova Micro has assessed a part or written the summary, or failed to; after the save it is too late."""
+        if part and self.document is None:
             self.desk.micro_answered(part, arguments)
             self.course.store_progress(now_ms)
-        elif self.course.state is State.SUMMARISING:
+        elif not part and self.course.state is State.SUMMARISING:
             self._save(arguments, now_ms)
 
     def follow(self, now_ms: float) -> None:
@@ -142,15 +161,16 @@ class Ending:
 
     def _notes_complete(self, now_ms: float) -> None:
         spoken_ms = sum(self.dialogue.spoken_ms.values())
-        if self.desk.notes:
-            self.course.go(Event.NOTES_COMPLETE)
-            self.course.act(AskMicro(0, micro_summary_request(self._notes())))
-        elif spoken_ms >= self.course.settings.assess_from_s * 1000:
-            self.course.go(Event.NOTES_COMPLETE)
-            self._save(None, now_ms)
-        else:
+        if not self.desk.notes and spoken_ms < self.course.settings.assess_from_s * 1000:
+            self.line.close_all()
             self.course.go(Event.NOTHING_TO_SAVE)
             self._deliver(now_ms)
+            return
+        self.course.go(Event.NOTES_COMPLETE)
+        if self.desk.notes and self.course.alarms.is_set(Alarm.FINISH):
+            self.course.act(AskMicro(0, micro_summary_request(self._notes())))
+        else:
+            self._save(None, now_ms)
 
     def finish_with_what_is_there(self, now_ms: float) -> None:
         """The time for notes and summary is over."""
@@ -221,19 +241,37 @@ class Ending:
     def part(self, now_ms: float) -> None:
         """Say the last word, and leave the app time to close."""
         self.course.go(Event.DELIVERED)
-        self.phone.bye(self.reason)
+        self.phone.bye(self.reason, self.failure)
         reachable = self.downlink.connection_id is not None
         wait_ms = self.course.settings.part_with_ms if reachable else 0.0
         self.course.alarms.only(Alarm.PART, now_ms + wait_ms)
 
+    def phone_returned(self, now_ms: float) -> None:
+        """The phone came by another connection after `bye`: it may have missed what went before, too."""
+        self.course.go(Event.RETURNED)
+        self.course.alarms.only(Alarm.DELIVER, now_ms + self.course.settings.deliver_within_ms)
+
     def end(self, _now_ms: float) -> None:
+        """The app had its time to close."""
+        self._finish(Event.PARTED)
+
+    def cut_off(self) -> None:
+        """Another relay has the learner: leave, and leave the phone alone."""
+        self.downlink.detach()
+        self._finish(Event.CUT_OFF)
+
+    def _finish(self, event: Event) -> None:
         """Leave nothing open."""
+        self.course.go(event)
         self.course.alarms.clear()
-        if self.downlink.connection_id is not None:
-            self.course.act(Disconnect(self.downlink.connection_id))
-            self.downlink.detach()
+        for aside in self.phone.asides.take_all():
+            self.course.act(aside)
+        connection_id = self.downlink.connection_id
+        if connection_id is not None:
+            for post in self.downlink.leave():
+                self.course.act(post)
+            self.course.act(Disconnect(connection_id))
         self.line.close_all()
-        self.course.state = State.ENDED
         self.course.act(Finish())
 
     # Small things

@@ -72,6 +72,8 @@ class Examiner:
     phase_since_ms: float = 0.0
     _quiet_since_ms: float | None = None
     _nudged: int = 0
+    _maya_owes: bool = False
+    _learner_speaks: bool = False
     _talk_begun: bool = False
     _wrapping_since_ms: float | None = None
 
@@ -84,6 +86,11 @@ class Examiner:
             self.phase_since_ms = now_ms
         self.phase = phase
 
+    def maya_speaks(self) -> None:
+        """Maya has begun a turn."""
+        self._quiet_since_ms = None
+        self._maya_owes = False
+
     def maya_finished(self, played_at_ms: float, now_ms: float) -> None:
         """Maya has finished a turn; the learner will have heard it at `played_at_ms`."""
         briefed = self.phase is Phase.OPENING and self.plan.cue_card is not None
@@ -94,12 +101,17 @@ class Examiner:
 
     def learner_speaks(self) -> None:
         """The learner has begun an utterance."""
+        self._learner_speaks = True
         self._talk_begun = self.phase is Phase.TALKING
         self._quiet_since_ms = None
         self._nudged = 0
 
     def learner_answered(self, now_ms: float) -> Direction | None:
         """The learner has finished an utterance; return what Maya is to be told, if anything."""
+        self._learner_speaks = False
+        self._maya_owes = True
+        self._quiet_since_ms = now_ms
+        self._nudged = 0
         self.move(PartEvent.ANSWERED, now_ms)
         if self._time_used(now_ms) and self._wrapping_since_ms is None and self.phase is Phase.ASKING:
             self._wrapping_since_ms = now_ms
@@ -111,7 +123,8 @@ class Examiner:
         if self.phase is Phase.PREPARING and now_ms >= self.phase_since_ms + self.plan.prepare_s * 1000:
             self.move(PartEvent.PREPARED, now_ms)
             self._quiet_since_ms = None
-            return Direction.START_TALK
+            self._talk_begun = self._learner_speaks  # who talks already is not asked to begin
+            return None if self._talk_begun else Direction.START_TALK
         if self.phase is Phase.TALKING and now_ms >= self.phase_since_ms + self.plan.speak_s * 1000:
             self.move(PartEvent.TALK_TIMED_OUT, now_ms)
             return Direction.END_TALK
@@ -131,8 +144,8 @@ class Examiner:
 
     def next_timer_ms(self) -> float | None:
         """When `tick` is due."""
-        moments = [moment for moment in (self._phase_ends_ms, self._force_at_ms, self._nudge_at_ms) if moment]
-        return min(moments, default=None)
+        moments = (self._phase_ends_ms, self._force_at_ms, self._nudge_at_ms)
+        return min((moment for moment in moments if moment is not None), default=None)
 
     def _nudge(self, now_ms: float) -> Direction | None:
         if self._nudge_at_ms is None or now_ms < self._nudge_at_ms:
@@ -142,7 +155,7 @@ class Examiner:
         if self._time_used(now_ms) and self._wrapping_since_ms is None:
             self._wrapping_since_ms = now_ms
             return Direction.WRAP_UP
-        return Direction.NUDGE
+        return Direction.CONTINUE if self._maya_owes else Direction.NUDGE
 
     def _time_used(self, now_ms: float) -> bool:
         return now_ms - self.started_ms >= self.plan.time_limit_s * 1000
@@ -155,7 +168,7 @@ class Examiner:
 
     @property
     def _nudge_at_ms(self) -> float | None:
-        waits = self.phase in (Phase.ASKING, Phase.TALKING)
+        waits = self.phase in (Phase.ASKING, Phase.TALKING) and self._wrapping_since_ms is None
         if not waits or self._quiet_since_ms is None or self._nudged >= self.settings.nudges:
             return None
         return self._quiet_since_ms + self.settings.nudge_s * 1000

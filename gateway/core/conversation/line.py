@@ -73,6 +73,7 @@ class Stream:
         cue: the stage direction that it gets once it has heard enough sound to speak.
         opened_at_ms: when it was opened, for its age.
         heard_ms: how much sound it was sent.
+        asked_at_ms: since when it owes an answer to a stage direction, None when it owes none.
         state: see the table.
     """
 
@@ -82,6 +83,7 @@ class Stream:
     cue: Direction | None
     opened_at_ms: float
     heard_ms: float = 0.0
+    asked_at_ms: float | None = None
     state: StreamState = StreamState.OPENING
 
     def move(self, event: StreamEvent) -> None:
@@ -139,10 +141,11 @@ class MayaLine:
         self.act(OpenStream(stream.stream_id, self._opening_events(plan, prompt, history)))
         return stream
 
-    def promote(self, *, replay: bool) -> Stream | None:
+    def promote(self, now_ms: float, *, replay: bool) -> Stream | None:
         """Make the waiting successor current; return the stream it follows, which hears nothing more.
 
         Args:
+            now_ms: the time.
             replay: play it the speech that has no final transcript yet (its predecessor was lost).
         """
         successor, predecessor = self.successor, self.current
@@ -153,7 +156,7 @@ class MayaLine:
         self._kept.clear()
         self._kept_ms = 0.0
         for item in kept:
-            self.hear(item.frame)
+            self.hear(item.frame, now_ms)
         return predecessor
 
     def retire(self, stream: Stream) -> None:
@@ -193,7 +196,7 @@ class MayaLine:
 
     # Hearing and speaking
 
-    def hear(self, frame: Frame) -> None:
+    def hear(self, frame: Frame, now_ms: float) -> None:
         """Give the learner's speech to the current stream, and keep it until its transcript is final."""
         stream = self.current
         end_ms = 0.0
@@ -204,12 +207,18 @@ class MayaLine:
         self._keep(_Kept(frame, end_ms))
         if stream is not None and stream.cue is not None and stream.heard_ms >= self.settings.prime_ms:
             cue, stream.cue = stream.cue, None
-            self.direct(cue)
+            self.direct(cue, now_ms)
 
-    def direct(self, direction: Direction) -> None:
+    def direct(self, direction: Direction, now_ms: float) -> None:
         """Give the current stream a stage direction, which it answers by speaking."""
         if self.current is not None:
             self.send(self.current, self.current.prompt.text_block(Role.USER, direction, interactive=True))
+            self.current.asked_at_ms = now_ms
+
+    def answered(self) -> None:
+        """The current stream speaks, or hears the learner speak: it is alive."""
+        if self.current is not None:
+            self.current.asked_at_ms = None
 
     def settle(self, heard_to_ms: float | None) -> None:
         """The transcript is final up to a place in the current stream's sound (None: up to now)."""

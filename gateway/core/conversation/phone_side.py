@@ -1,9 +1,9 @@
 """The phone's side of a conversation: which connection counts, what it said, what it is answered."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, Protocol
 
-from gateway.core.conversation.actions import Disconnect, Post
+from gateway.core.conversation.asides import Asides
 from gateway.core.conversation.downlink import Downlink
 from gateway.core.conversation.inputs import PhoneSaid, PostOutcome, PostSettled
 from gateway.core.conversation.settings import ConversationSettings
@@ -15,11 +15,13 @@ from gateway.core.messages import (
     AudioUp,
     Bye,
     ByeReason,
+    DownMessage,
     Error,
     LagChoice,
     Limits,
     Module,
     Ping,
+    Pong,
     PongDown,
     Ready,
     Resume,
@@ -27,7 +29,7 @@ from gateway.core.messages import (
     Stop,
     UpMessage,
 )
-from gateway.core.wire import check_audio, encode, parse_up
+from gateway.core.wire import check_audio, parse_up
 
 _ERROR_EVERY_MS: Final = 1_000.0
 
@@ -47,8 +49,8 @@ class PhoneEvents(Protocol):
     def session_recalled(self, now_ms: float) -> None:
         """The phone has come back to the session that has ended."""
 
-    def another_session(self, same_connection: bool, now_ms: float) -> None:  # noqa: FBT001 - a fact, not a switch
-        """The learner has begun another conversation."""
+    def another_session(self, now_ms: float) -> None:
+        """The learner has begun another conversation; nothing more comes from the phone."""
 
     def frames_heard(self, frames: list[Frame], now_ms: float) -> None:
         """Speech of the learner, in order."""
@@ -63,7 +65,7 @@ class PhoneEvents(Protocol):
         """The learner has answered a lag prompt."""
 
     def phone_failed(self, error: ProtocolError, now_ms: float) -> None:
-        """An error that ends the conversation; the phone has been told."""
+        """The phone made an error that ends the conversation."""
 
 
 @dataclass(slots=True)
@@ -71,7 +73,10 @@ class PhoneSide:
     """Reads the phone's messages, keeps to its newest connection, answers what needs no thought.
 
     Attributes:
+        asides: what other connections are told.
+        start: the session's first message, None before it.
         open: the conversation takes and acknowledges audio.
+        last_heard_ms: when the phone last said something that could be read.
     """
 
     settings: ConversationSettings
@@ -80,6 +85,7 @@ class PhoneSide:
     downlink: Downlink
     uplink: Uplink
     events: PhoneEvents
+    asides: Asides
     start: Start | None = None
     open: bool = False
     last_heard_ms: float = 0.0
@@ -87,16 +93,20 @@ class PhoneSide:
     _connection_id: str = ""
     _error_at_ms: float | None = None
     _ack_at_ms: float = 0.0
-    _farewells: list[Post | Disconnect] = field(default_factory=list)
+    _is_elsewhere: bool = False
 
     # What the phone says
 
     def said(self, message: PhoneSaid, now_ms: float) -> None:
         """Take a message from any connection of the learner."""
+        if self._is_elsewhere:
+            return
         try:
             self._take(message, parse_up(message.body), now_ms)
+        except SessionGone as error:
+            self._turn_away(message.connection_id, error, now_ms)
         except ProtocolError as error:
-            self.complain(error, message, now_ms)
+            self._complain(message.connection_id, error, now_ms)
 
     def left(self, connection_id: str) -> None:
         """A connection is gone. That of an older connection says nothing about the phone."""
@@ -111,21 +121,28 @@ class PhoneSide:
         if event.outcome is PostOutcome.GONE:
             self.downlink.detach()
 
-    def complain(self, error: ProtocolError, message: PhoneSaid | None, now_ms: float) -> None:
-        """Tell the phone of an error, at most once a second unless it is fatal."""
-        if (
-            message is not None
-            and self.downlink.connection_id is None
-            and message.connected_at_ms >= self._connected_at_ms
-        ):
-            self._attach(message)
-        limited = self._error_at_ms is not None and now_ms - self._error_at_ms < _ERROR_EVERY_MS
-        if limited and not error.fatal:
-            return
-        self._error_at_ms = now_ms
-        self.downlink.mention(Error.of(error, epoch=self.epoch))
+    def _complain(self, connection_id: str, error: ProtocolError, now_ms: float) -> None:
+        """Tell a connection of its error, at most once a second; of one that ends the conversation `bye` tells."""
         if error.fatal:
             self.events.phone_failed(error, now_ms)
+        elif self._error_at_ms is None or now_ms - self._error_at_ms >= _ERROR_EVERY_MS:
+            self._error_at_ms = now_ms
+            told = Error.of(error, epoch=self.epoch)
+            if connection_id == self.downlink.connection_id:
+                self.downlink.mention(told)
+            else:
+                self.asides.tell(connection_id, told)
+
+    def _turn_away(self, connection_id: str, error: SessionGone, now_ms: float) -> None:
+        """Part with a connection that asks for a session which is not here; the one that is here goes on.
+
+        Where it is the phone's own connection, the app has lost track of its session, and that ends.
+        """
+        if connection_id == self.downlink.connection_id:
+            self.events.phone_failed(error, now_ms)
+        elif not self.asides.is_parting(connection_id):
+            self.asides.tell(connection_id, Error.of(error, epoch=self.epoch))
+            self.asides.part_from(connection_id, "failed", now_ms)
 
     def _take(self, envelope: PhoneSaid, message: UpMessage, now_ms: float) -> None:
         self.last_heard_ms = now_ms
@@ -133,10 +150,10 @@ class PhoneSide:
             self._take_start(envelope, message, now_ms)
         elif isinstance(message, Resume):
             self._take_resume(envelope, message, now_ms)
-        elif self.start is None:
-            raise NotStarted(f"{message.type} came before start", ref=message.type)
-        else:
+        elif self.start is not None:
             self._take_within_session(envelope, message, now_ms)
+        elif not isinstance(message, AckUp | Ping | Pong):  # these belong to a connection and may get lost
+            raise NotStarted(f"{message.type} came before start", ref=message.type)
 
     def _take_within_session(self, envelope: PhoneSaid, message: UpMessage, now_ms: float) -> None:
         match message:
@@ -154,7 +171,7 @@ class PhoneSide:
                 pass
 
     def _take_start(self, envelope: PhoneSaid, start: Start, now_ms: float) -> None:
-        if self.start is None and self._recalled(envelope, start.session_id, self.uplink.next_seq, now_ms):
+        if self.start is None and self._recalled(envelope, start, self.uplink.next_seq, now_ms):
             return
         if self.start is None:
             self.start = start
@@ -164,35 +181,33 @@ class PhoneSide:
             self.events.session_begins(start, now_ms)
         elif start.session_id != self.start.session_id:
             if envelope.connected_at_ms >= self._connected_at_ms:
-                same_connection = envelope.connection_id == self._connection_id
-                self.events.another_session(same_connection, now_ms)
+                self._leave_to_another(envelope, now_ms)
         elif start != self.start:
             raise AlreadyStarted("start differs from that of the open session", ref="start")
         elif self._is_newer(envelope):
-            self._replace_connection(envelope)
+            self._replace_connection(envelope, now_ms)
             self.downlink.forget()
             self.events.phone_is_back(now_ms, forgot=True)
 
     def _take_resume(self, envelope: PhoneSaid, resume: Resume, now_ms: float) -> None:
-        if self.start is None and self._recalled(envelope, resume.session_id, resume.seq, now_ms):
+        if self.start is None and self._recalled(envelope, resume, resume.seq, now_ms):
             return
         if self.start is None or resume.session_id != self.start.session_id:
-            gone = SessionGone("there is no such session to come back to", ref="resume")
-            if self.start is None or envelope.connection_id == self._connection_id:
-                raise gone
-            self._turn_away(envelope.connection_id, gone)
-        elif self._is_newer(envelope):
-            self._replace_connection(envelope)
+            raise SessionGone("there is no such session to come back to", ref="resume")
+        if self._is_newer(envelope):
+            self._replace_connection(envelope, now_ms)
             self.uplink.resume(resume.seq, now_ms)
             self.downlink.resume(resume.n)
             self.events.phone_is_back(now_ms, forgot=False)
 
-    def _recalled(self, envelope: PhoneSaid, session_id: str, next_seq: int, now_ms: float) -> bool:
+    def _recalled(self, envelope: PhoneSaid, message: Start | Resume, next_seq: int, now_ms: float) -> bool:
         """Open the line once more for a phone that lacks its assessment."""
-        module = self.events.ended_module(session_id)
+        module = self.events.ended_module(message.session_id)
         if module is None:
             return False
-        self.start = Start(session_id=session_id, module=module)
+        if isinstance(message, Resume):
+            message = Start(session_id=message.session_id, module=module)
+        self.start = message
         self._attach(envelope)
         self.uplink.resume(next_seq, now_ms)
         self.ready(now_ms)
@@ -225,25 +240,25 @@ class PhoneSide:
     def _attach(self, envelope: PhoneSaid) -> None:
         self._connection_id = envelope.connection_id
         self._connected_at_ms = envelope.connected_at_ms
+        self.asides.keep(envelope.connection_id)
         self.downlink.attach(envelope.connection_id)
 
-    def _replace_connection(self, envelope: PhoneSaid) -> None:
-        old = self.downlink.connection_id
-        if old is not None and old != envelope.connection_id:
-            bye = encode(Bye(epoch=self.epoch, reason="replaced"))
-            self._farewells += [Post(old, bye), Disconnect(old)]
+    def _replace_connection(self, envelope: PhoneSaid, now_ms: float) -> None:
+        self._part_from_current(envelope, now_ms)
         self._attach(envelope)
 
-    def _turn_away(self, connection_id: str, error: ProtocolError) -> None:
-        """Part with a connection that wants another session; the open one goes on."""
-        told = (Error.of(error, epoch=self.epoch), Bye(epoch=self.epoch, reason="failed"))
-        self._farewells += [Post(connection_id, encode(message)) for message in told]
-        self._farewells.append(Disconnect(connection_id))
+    def _part_from_current(self, envelope: PhoneSaid, now_ms: float) -> None:
+        current = self.downlink.connection_id
+        if current is not None and current != envelope.connection_id:
+            self.asides.part_from(current, "replaced", now_ms)
 
-    def farewells(self) -> list[Post | Disconnect]:
-        """What older connections are still to be told."""
-        farewells, self._farewells = self._farewells, []
-        return farewells
+    def _leave_to_another(self, envelope: PhoneSaid, now_ms: float) -> None:
+        """Another session of the learner's begins with another relay: for that one is what the phone says from now on."""
+        self._part_from_current(envelope, now_ms)
+        self.downlink.detach()
+        self.open = False
+        self._is_elsewhere = True
+        self.events.another_session(now_ms)
 
     # What the phone is told
 
@@ -272,7 +287,10 @@ class PhoneSide:
         """When `tick` is due."""
         return self._ack_at_ms if self.open and self.downlink.connection_id is not None else None
 
-    def bye(self, reason: ByeReason) -> None:
-        """Say the last word; no acknowledgements follow."""
+    def bye(self, reason: ByeReason, error: ProtocolError | None) -> None:
+        """Say the last words, with the error that ended the conversation if one did; nothing follows."""
         self.open = False
-        self.downlink.mention(Bye(epoch=self.epoch, reason=reason))
+        last: list[DownMessage] = [Bye(epoch=self.epoch, reason=reason)]
+        if error is not None:
+            last.insert(0, Error.of(error, epoch=self.epoch))
+        self.downlink.say_farewell(*last)

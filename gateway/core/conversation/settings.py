@@ -31,10 +31,13 @@ class ConversationSettings:
         prime_ms: sound that a stream must have heard before Maya is asked to speak (SERVICE.md A4: 68 ms).
         nudge_s: Maya asks again after this much silence of the learner.
         nudges: at most so many in a row.
+        answer_within_s: a stream that leaves a stage direction unanswered for so long is lost (SERVICE.md A10: 10 s seen).
         wrap_up_s: a part over its time is closed by force after this.
+        last_words_s: a part that is over waits at most so long for the end of what the learner is saying.
         renew_s: a stream of this age is followed by a new one at the next pause (the service ends it at 8 min).
         assess_within_s: a stream that has not assessed its part by then is given up.
         finish_within_s: from the end of the test to the save; Nova Micro's help is given up by then.
+        hurry_s: the same when the relay must end.
         assess_from_s: a part in which the learner spoke less is not assessed.
         retries: how often a lost stream is followed by another attempt.
         retry_after_ms: first back-off; doubled each time, with jitter.
@@ -67,10 +70,13 @@ class ConversationSettings:
     prime_ms: float = 100.0
     nudge_s: float = 15.0
     nudges: int = 2
+    answer_within_s: float = 15.0
     wrap_up_s: float = 30.0
+    last_words_s: float = 5.0
     renew_s: float = 440.0
     assess_within_s: float = 25.0
     finish_within_s: float = 45.0
+    hurry_s: float = 10.0
     assess_from_s: float = 1.0
     retries: int = 4
     retry_after_ms: float = 1_000.0

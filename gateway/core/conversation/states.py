@@ -3,6 +3,8 @@
 ::
 
     IDLE -> ADMITTING -> CONNECTING -> TALKING -> ASSESSING -> SUMMARISING -> SAVING -> DELIVERING -> PARTING -> ENDED
+                                                                                          ^           |
+                                                                                          +-- returned
 """
 
 from enum import Enum
@@ -38,28 +40,33 @@ class Event(Enum):
     SUMMARISED = "summarised"
     SAVE_SETTLED = "save_settled"
     DELIVERED = "delivered"
+    RETURNED = "returned"  # the phone came back for what it missed
     PARTED = "parted"
+    CUT_OFF = "cut_off"  # another relay has the learner
 
+
+_ALWAYS: Final = {Event.CUT_OFF: State.ENDED}
 
 TABLE: Final[dict[State, dict[Event, State]]] = {
     State.IDLE: {
         Event.STARTED: State.ADMITTING,
         Event.RECALLED: State.DELIVERING,
-        Event.REFUSED: State.DELIVERING,
         Event.PARTED: State.ENDED,
+        **_ALWAYS,
     },
     State.ADMITTING: {
         Event.ADMITTED: State.CONNECTING,
         Event.REFUSED: State.DELIVERING,
         Event.TEST_OVER: State.ASSESSING,
+        **_ALWAYS,
     },
-    State.CONNECTING: {Event.LINE_OPEN: State.TALKING, Event.TEST_OVER: State.ASSESSING},
-    State.TALKING: {Event.TEST_OVER: State.ASSESSING},
-    State.ASSESSING: {Event.NOTES_COMPLETE: State.SUMMARISING, Event.NOTHING_TO_SAVE: State.DELIVERING},
-    State.SUMMARISING: {Event.SUMMARISED: State.SAVING},
-    State.SAVING: {Event.SAVE_SETTLED: State.DELIVERING},
-    State.DELIVERING: {Event.DELIVERED: State.PARTING},
-    State.PARTING: {Event.PARTED: State.ENDED},
+    State.CONNECTING: {Event.LINE_OPEN: State.TALKING, Event.TEST_OVER: State.ASSESSING, **_ALWAYS},
+    State.TALKING: {Event.TEST_OVER: State.ASSESSING, **_ALWAYS},
+    State.ASSESSING: {Event.NOTES_COMPLETE: State.SUMMARISING, Event.NOTHING_TO_SAVE: State.DELIVERING, **_ALWAYS},
+    State.SUMMARISING: {Event.SUMMARISED: State.SAVING, **_ALWAYS},
+    State.SAVING: {Event.SAVE_SETTLED: State.DELIVERING, **_ALWAYS},
+    State.DELIVERING: {Event.DELIVERED: State.PARTING, **_ALWAYS},
+    State.PARTING: {Event.RETURNED: State.DELIVERING, Event.PARTED: State.ENDED, **_ALWAYS},
     State.ENDED: {},
 }
 

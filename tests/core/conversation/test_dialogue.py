@@ -29,6 +29,7 @@ from gateway.core.nova_events import (
     UserSpeechEnd,
     UserSpeechStart,
 )
+from gateway.core.prompts import Direction
 
 SETTINGS = ConversationSettings(plan=build_plan("tiny"))
 SECOND = 48_000
@@ -48,7 +49,7 @@ class Talk:
         self.dialogue = Dialogue(self.link, self.line, self.transcript)
         stream = self.line.open(PLAN, [], None, 0.0)
         stream.move(StreamEvent.OPENED)
-        self.line.promote(replay=False)
+        self.line.promote(0.0, replay=False)
         self.dialogue.examiner = Examiner(PLAN, SETTINGS, 0.0)
         self.told: list[dict[str, Any]] = []
 
@@ -229,6 +230,99 @@ def test_speaking_time_is_measured_by_the_service(talk):
     assert talk.dialogue.spoken_ms == {1: 3_200.0}
 
 
+def test_speaking_time_without_offsets_is_counted_by_words(talk):
+    """A service that tells of speech but not where it lies."""
+    talk.hear(UserSpeechStart(None), UserSpeechEnd(None, None), TextOutput("u", Role.USER, "a b c"))
+    assert talk.dialogue.spoken_ms == {1: 1_200.0}
+
+
+def test_an_utterance_under_way_counts_when_its_stream_is_left_for_good(talk):
+    """The learner is cut short by `stop` or the time limit, with no end of speech and no text."""
+    talk.hear(UserSpeechStart(1_000.0))
+    assert talk.dialogue.learner_speaks
+    talk.dialogue.leave_stream(41_000.0, again=False)
+    assert talk.dialogue.spoken_ms == {1: 40_000.0}
+    assert not talk.dialogue.learner_speaks
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_an_utterance_that_is_heard_again_counts_once(talk, ended):
+    """Its stream is lost in the middle of it, or before its text came."""
+    talk.hear(UserSpeechStart(1_000.0))
+    if ended:
+        talk.hear(UserSpeechEnd(3_000.0, 3_400.0))
+    talk.dialogue.leave_stream(3_500.0, again=True)
+    assert not talk.dialogue.learner_speaks
+    talk.learner_says("a b c")
+    assert talk.dialogue.spoken_ms == {1: 2_000.0}
+
+
+def test_an_utterance_that_nobody_hears_again_counts(talk):
+    """The stream was lost, and no other one came."""
+    talk.hear(UserSpeechStart(1_000.0))
+    talk.dialogue.leave_stream(41_000.0, again=True)
+    talk.dialogue.leave_stream(0.0, again=False)
+    assert talk.dialogue.spoken_ms == {1: 40_000.0}
+
+
+def test_text_that_comes_when_the_learner_has_gone_on_is_that_of_before(talk):
+    """The learner is not taken for finished, and what they are saying is kept for a successor."""
+    pcm = base64.b64encode(bytes(3_200)).decode()
+    for _ in range(50):
+        talk.line.hear(Frame(pcm, 100.0), 0.0)
+    talk.hear(UserSpeechStart(1_000.0), UserSpeechEnd(3_000.0, 3_400.0), UserSpeechStart(3_500.0))
+    talk.hear(TextOutput("u", Role.USER, "the first"))
+    assert talk.dialogue.learner_speaks
+    assert talk.line._kept_ms == 2_000.0
+    talk.hear(UserSpeechEnd(4_500.0, 4_900.0), TextOutput("u", Role.USER, "the second"))
+    assert talk.dialogue.spoken_ms == {1: 3_000.0}
+    assert not talk.dialogue.learner_speaks
+    assert talk.utterances() == [("learner", "the first"), ("learner", "the second")]
+
+
+def test_a_sound_without_words_is_forgotten_at_the_next(talk):
+    """A cough has a beginning and an end and no text."""
+    talk.hear(UserSpeechStart(1_000.0), UserSpeechEnd(1_200.0, 1_600.0))
+    talk.learner_says("yes")
+    assert not talk.dialogue.learner_speaks
+
+
+def test_captions_are_as_long_as_a_message_may_be(talk):
+    """Longer text is cut on the screen and whole in the transcript."""
+    talk.maya_says("ä" * 5_000)
+    talk.phone()
+    talk.now_ms = 1_500.0
+    talk.learner_says("\N{GRINNING FACE}" * 5_000)
+    talk.phone()
+    captions = [message for message in talk.told if message["type"] == "transcript"]
+    assert [len(caption["text"]) for caption in captions] == [4_000] * 3
+    assert [len(text) for _, text in talk.utterances()] == [5_000, 5_000]
+
+
+def test_a_stream_that_speaks_or_hears_speech_is_alive(talk):
+    """It owes no answer any more; text that comes late is none."""
+    for sign in (UserSpeechStart(0.0), AudioOutput("a", "AAAA", 3)):
+        talk.line.direct(Direction.NUDGE, 0.0)
+        talk.hear(TextOutput("f", Role.USER, "text"))
+        assert talk.line.current.asked_at_ms == 0.0
+        talk.hear(sign)
+        assert talk.line.current.asked_at_ms is None
+
+
+def test_containers_that_are_never_closed_are_few(talk):
+    """A service that opens and does not close fills no memory."""
+    for number in range(1_000):
+        talk.hear(ContentStart(f"c{number}", ContentKind.TEXT, Role.ASSISTANT, Stage.SPECULATIVE))
+    assert len(talk.dialogue._contents) <= 64
+
+
+def test_turns_wait_for_their_final_text_only_until_the_next(talk):
+    """Turn after turn, one at most is unsettled."""
+    for number in range(50):
+        talk.maya_says(f"Sentence {number}.", seconds=0.1)
+        assert len(talk.dialogue._unsettled) <= 1
+
+
 def test_the_closing_line_closes_the_part(talk):
     """The part is over when it has been said to its end, also when the learner speaks over it."""
     examiner = talk.dialogue.examiner
@@ -243,7 +337,7 @@ def test_the_closing_line_closes_the_part(talk):
 def test_a_lost_stream_leaves_what_was_heard(talk):
     """A turn that broke off stands in the history as far as it came, and Maya owes the rest."""
     talk.maya_says("one two", seconds=1.0, end=None)
-    talk.dialogue.stream_changed()
+    talk.dialogue.leave_stream(0.0, again=True)
     assert [(turn.role, turn.text) for turn in talk.dialogue.history()] == [(Role.ASSISTANT, "one two")]
     talk.learner_says("yes")
     assert talk.dialogue.maya_owes
@@ -254,13 +348,13 @@ def test_speech_without_a_final_transcript_is_kept_for_a_successor(talk):
     """What has its transcript is let go; what was said after it is not."""
     pcm = base64.b64encode(bytes(3_200)).decode()
     for _ in range(40):
-        talk.line.hear(Frame(pcm, 100.0))
+        talk.line.hear(Frame(pcm, 100.0), 0.0)
     talk.hear(UserSpeechStart(1_000.0), UserSpeechEnd(3_000.0, 3_400.0))
     talk.hear(ContentStart("u", ContentKind.TEXT, Role.USER, Stage.FINAL), TextOutput("u", Role.USER, "words"))
     successor = talk.line.open(PLAN, [], None, 0.0)
     successor.move(StreamEvent.OPENED)
     talk.actions.clear()
-    talk.line.promote(replay=True)
+    talk.line.promote(0.0, replay=True)
     replayed = [action for action in talk.actions if isinstance(action, SendEvents)]
     assert len(replayed) == 10
 

@@ -65,6 +65,60 @@ def test_silence_is_nudged_twice_and_then_left_alone():
     assert part.tick(115_000) is Direction.NUDGE
 
 
+def test_maya_who_does_not_answer_is_asked_to_go_on():
+    """The learner has finished and nobody says anything: a cough that was taken for an answer, or a model that stalls."""
+    part = examiner(1)
+    part.maya_finished(0, 0)
+    part.learner_speaks()
+    part.learner_answered(5_000)
+    assert part.tick(19_999) is None
+    assert part.next_timer_ms() == 20_000
+    assert part.tick(20_000) is Direction.CONTINUE
+
+
+def test_maya_in_the_middle_of_a_long_turn_is_left_alone():
+    """From her first word to her last nobody is silent."""
+    part = examiner(1)
+    part.maya_finished(0, 0)
+    part.learner_speaks()
+    part.learner_answered(5_000)
+    part.maya_speaks()
+    assert part.tick(60_000) is None
+
+
+def test_who_talks_already_is_not_asked_to_begin():
+    """The preparation time ends in the middle of the learner's talk."""
+    part = examiner(2)
+    part.maya_finished(0, 0)
+    part.learner_speaks()
+    assert part.tick(60_000) is None
+    assert part.phase is Phase.TALKING
+    assert part.tick(179_999) is None
+    assert part.tick(180_000) is Direction.END_TALK
+
+
+def test_a_wrapped_up_part_is_not_nudged():
+    """Maya has been asked for her closing line."""
+    part = examiner(1)
+    part.maya_finished(0, 0)
+    part.learner_speaks()
+    assert part.learner_answered(300_000) is Direction.WRAP_UP
+    part.maya_finished(302_000, 301_000)
+    assert part.tick(320_000) is None
+
+
+def test_the_clock_stands_still_while_nobody_is_there():
+    """Preparation, talk, nudge and time limit all move."""
+    part = examiner(2)
+    part.maya_finished(9_000, 4_000)
+    part.stand_still(30_000)
+    assert part.next_timer_ms() == 99_000
+    other = examiner(1)
+    other.maya_finished(1_000, 0)
+    other.stand_still(30_000)
+    assert other.next_timer_ms() == 46_000
+
+
 def test_a_part_over_its_time_is_wrapped_up_at_an_answer_and_then_by_force():
     """First a closing line is asked for, once; if it never comes the part ends all the same."""
     part = examiner(1)

@@ -11,7 +11,6 @@ from gateway.core.conversation.states import TABLE, Event, State, next_state
 CONVERSATION_WAYS = {
     (State.IDLE, Event.STARTED, State.ADMITTING),
     (State.IDLE, Event.RECALLED, State.DELIVERING),
-    (State.IDLE, Event.REFUSED, State.DELIVERING),
     (State.IDLE, Event.PARTED, State.ENDED),
     (State.ADMITTING, Event.ADMITTED, State.CONNECTING),
     (State.ADMITTING, Event.REFUSED, State.DELIVERING),
@@ -24,7 +23,9 @@ CONVERSATION_WAYS = {
     (State.SUMMARISING, Event.SUMMARISED, State.SAVING),
     (State.SAVING, Event.SAVE_SETTLED, State.DELIVERING),
     (State.DELIVERING, Event.DELIVERED, State.PARTING),
+    (State.PARTING, Event.RETURNED, State.DELIVERING),
     (State.PARTING, Event.PARTED, State.ENDED),
+    *((state, Event.CUT_OFF, State.ENDED) for state in State if state is not State.ENDED),
 }
 
 

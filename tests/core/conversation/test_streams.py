@@ -1,0 +1,288 @@
+"""Maya stays on the line: lost streams, silent ones, ageing ones, and those of the next part."""
+
+import itertools
+
+import pytest
+
+from gateway.core.conversation import State
+from gateway.core.conversation.actions import CloseStream, OpenStream
+from gateway.core.exam import build_plan
+from gateway.core.nova_events import ContentEnd, ContentKind, Fault, StopReason, UserSpeechEnd, UserSpeechStart
+from tests.core.conversation.scene import Scene
+
+CONTINUE, BEGIN, PREPARED = "continue where", "begin the part", "preparation time is over"
+
+
+def openings(scene: Scene) -> int:
+    return len(scene.of(OpenStream))
+
+
+def told(scene: Scene, words: str, stream: int | None = None) -> int:
+    return sum(words in direction for direction in scene.directions(stream))
+
+
+def close_part_one(scene: Scene, *, ends: bool = True) -> None:
+    scene.learner()
+    scene.maya(scene.conversation._settings.plan.part(1).closing, ends=ends)
+
+
+# --- Lost streams ---------------------------------------------------------------------------------------------------
+
+
+def test_a_lost_stream_is_followed_at_once():
+    """The learner notices nothing when it takes less than a second."""
+    scene = Scene().talk()
+    scene.lose()
+    assert openings(scene) == 2
+    scene.wait(500)
+    scene.open()
+    scene.wait(2_000, talking=True)
+    assert not [status for status in scene.told("status") if status["state"] == "reconnecting"]
+    assert scene.live_stream == 2
+
+
+def test_attempts_are_spaced_and_counted():
+    """At once, then after 1, 2 and 4 s (jitter in the middle of its range); then Maya is unavailable."""
+    scene = Scene().talk()
+    scene.learner()
+    opened_at = []
+    scene.lose()
+    while scene.state is State.TALKING:
+        if openings(scene) > len(opened_at) + 1:
+            opened_at.append(scene.now_ms)
+            scene.lose(scene.newest_stream, Fault.OVERLOADED)
+        scene.wait(100, talking=True)
+    assert [round(after - before, -2) for before, after in itertools.pairwise(opened_at)] == [
+        1000,
+        2000,
+        4000,
+    ]
+    assert [record.fields["code"] for record in scene.recorded("conversation_failed")] == ["model_unavailable"]
+    states = [status["state"] for status in scene.told("status")]
+    assert states[-2:] == ["reconnecting", "assessing"]
+    assert scene.asked_micro() == [1]
+
+
+def test_a_fault_that_no_other_stream_mends_is_not_tried_again():
+    """Wrong credentials stay wrong."""
+    scene = Scene().talk()
+    scene.learner()
+    scene.lose(fault=Fault.ACCESS_REFUSED)
+    assert openings(scene) == 1
+    assert scene.state is State.ASSESSING
+
+
+def test_a_stream_that_lived_long_is_no_failed_attempt():
+    """A loss each minute is followed each time at once."""
+    scene = Scene(nudge_s=1e6, plan=build_plan("full")).talk()
+    for number in range(8):
+        scene.wait(40_000, talking=True)
+        scene.lose()
+        scene.wait(10)
+        assert openings(scene) == number + 2
+        scene.open()
+
+
+def test_maya_goes_on_where_she_was_cut_off():
+    """Her successor is told to continue, once it has heard enough to speak."""
+    scene = Scene().talk()
+    scene.learner()
+    scene.maya("And what", ends=False)
+    scene.lose()
+    scene.open()
+    scene.wait(300, talking=True)
+    assert told(scene, CONTINUE, 2) == 1
+
+
+def test_maya_who_waits_for_an_answer_goes_on_waiting():
+    """Her successor says nothing of its own accord."""
+    scene = Scene().talk()
+    scene.lose()
+    scene.open()
+    scene.wait(1_000, talking=True)
+    assert scene.directions(2) == []
+
+
+def test_history_that_is_refused_is_left_out():
+    """A stream without it will do."""
+    scene = Scene().talk()
+    scene.learner("words of mine")
+    scene.lose(fault=Fault.HISTORY_REJECTED)
+    assert b"words of mine" not in b"".join(scene.of(OpenStream)[-1].events)
+
+
+def test_a_direction_is_not_lost_with_a_stream():
+    """The preparation time ends while there is no stream: Maya asks to begin when she is back."""
+    scene = Scene().begin()
+    scene.part_two()
+    scene.maya("Describe a skill.", ms=100)
+    scene.lose()
+    scene.wait(3_000, talking=True)
+    scene.open()
+    scene.wait(1_000, talking=True)
+    assert told(scene, PREPARED) == 1
+    assert scene.ticks < 500
+
+
+# --- Silent streams -------------------------------------------------------------------------------------------------
+
+
+def test_a_stream_that_never_says_a_word_is_given_up():
+    """Half open, it looks like one that is idle: each is followed by another, and at last Maya is unavailable."""
+    scene = Scene().begin()
+    while scene.state is State.TALKING:
+        scene.wait(100, talking=True)
+        if scene.conversation._line.successor is not None:
+            scene.open()
+        assert scene.now_ms < 120_000
+    assert openings(scene) == 1 + scene.conversation._settings.retries
+    assert told(scene, BEGIN, 2) == 1
+
+
+def test_a_stream_that_falls_silent_is_asked_and_then_given_up():
+    """Nobody answers the learner: Maya is asked to go on after a while, and her stream is lost if she does not."""
+    scene = Scene().talk()
+    scene.learner()
+    scene.wait(14_900, talking=True)
+    assert told(scene, CONTINUE, 1) == 0
+    scene.wait(200, talking=True)
+    assert told(scene, CONTINUE, 1) == 1
+    scene.wait(15_200, talking=True)
+    assert openings(scene) == 2
+
+
+def test_a_stream_that_answers_is_kept():
+    """The watch is over with her first sound."""
+    scene = Scene(nudge_s=1e6).begin()
+    scene.wait(10_000, talking=True)
+    scene.maya()
+    scene.wait(60_000, talking=True)
+    assert openings(scene) == 1
+
+
+def test_a_learner_who_speaks_is_not_interrupted_by_the_watch():
+    """Maya was told to end the talk, and the learner goes on: nobody is silent."""
+    scene = Scene(nudge_s=1e6).begin()
+    scene.wait(300, talking=True)
+    scene.hear(UserSpeechStart(100.0))
+    scene.wait(40_000, talking=True)
+    assert openings(scene) == 1
+
+
+def test_nobody_is_watched_while_the_phone_is_away():
+    """Without sound a stream cannot be asked anything."""
+    scene = Scene().begin()
+    scene.leave()
+    scene.wait(50_000)
+    assert openings(scene) == 1
+
+
+# --- Ageing streams -------------------------------------------------------------------------------------------------
+
+
+def test_an_ageing_stream_is_renewed_in_a_pause():
+    """Its successor has the history and says nothing; the old one is closed."""
+    scene = Scene(renew_s=4.0, nudge_s=1e6).talk()
+    scene.wait(5_000, talking=True)
+    assert openings(scene) == 2
+    scene.open()
+    assert scene.live_stream == 2
+    assert CloseStream(1) in scene.actions
+    scene.wait(1_000, talking=True)
+    assert scene.directions(2) == []
+
+
+def test_a_successor_that_missed_something_is_not_taken():
+    """Maya has begun to speak while it was opened; another one is opened in the next pause."""
+    scene = Scene(renew_s=4.0, nudge_s=1e6).talk()
+    scene.wait(5_000, talking=True)
+    scene.maya("One more thing:", ends=False)
+    scene.open()
+    assert scene.live_stream == 1
+    scene.hear(ContentEnd("a", ContentKind.AUDIO, StopReason.END_TURN))
+    scene.wait(2_000, talking=True)
+    assert openings(scene) == 3
+    scene.open()
+    assert scene.live_stream == 3
+
+
+@pytest.mark.parametrize("fault", [Fault.OVERLOADED, Fault.ACCESS_REFUSED])
+def test_a_renewal_that_fails_is_tried_again_later(fault):
+    """The stream that serves goes on serving; no other part is opened for it, and it is no failed attempt."""
+    scene = Scene(renew_s=4.0, nudge_s=1e6).talk()
+    scene.wait(5_000, talking=True)
+    for number in range(3):
+        scene.lose(scene.newest_stream, fault)
+        scene.wait(9_000, talking=True)
+        assert openings(scene) == 2 + number
+        scene.wait(1_100, talking=True)
+        assert openings(scene) == 3 + number
+    assert scene.conversation._line.successor.plan.part == 1
+    scene.open()
+    assert scene.live_stream == 5
+    assert scene.state is State.TALKING
+
+
+# --- The next part --------------------------------------------------------------------------------------------------
+
+
+def test_the_next_part_is_opened_while_the_closing_line_is_said():
+    """It waits until that has been said."""
+    scene = Scene().talk()
+    close_part_one(scene, ends=False)
+    scene.wait(100, talking=True)
+    assert openings(scene) == 2
+    scene.open()
+    assert scene.live_stream == 1
+    scene.hear(ContentEnd("a", ContentKind.AUDIO, StopReason.END_TURN))
+    assert scene.live_stream == 2
+
+
+def test_a_next_part_that_cannot_be_opened_is_not_tried_for_ever():
+    """Spaced attempts, `reconnecting` for the learner, then the end with what was said; its stream still assesses."""
+    scene = Scene().talk()
+    close_part_one(scene)
+    for _ in range(300):
+        if scene.conversation._line.successor is not None:
+            scene.lose(scene.newest_stream, Fault.OVERLOADED)
+        scene.wait(100, talking=True)
+    assert openings(scene) == 2 + scene.conversation._settings.retries
+    assert "reconnecting" in [status["state"] for status in scene.told("status")]
+    assert scene.state is State.ASSESSING
+    scene.call_tool(1)
+    assert scene.conversation._desk.notes.keys() == {1}
+
+
+def test_the_next_parts_stream_does_not_take_over_from_a_lost_one():
+    """The part under way has not been closed: it gets a stream of its own, and its notes."""
+    scene = Scene().talk()
+    scene.learner()
+    scene.lose()
+    scene.open()
+    scene.wait(300, talking=True)
+    scene.maya(scene.conversation._settings.plan.part(1).closing, ends=False)
+    scene.wait(100, talking=True)
+    following = scene.newest_stream
+    scene.lose()
+    scene.open()
+    assert scene.conversation._line.current is None
+    scene.wait(3_000, talking=True)
+    assert scene.newest_stream > following
+    scene.open()
+    assert scene.conversation._line.current.plan.part == 1
+    scene.stop()
+    scene.call_tool(next(iter(scene.conversation._line.retired)))
+    assert scene.conversation._desk.notes.keys() == {1}
+
+
+def test_a_cough_after_the_closing_line_does_not_hold_the_test_up():
+    """A sign of speech without words is waited for a few seconds, no more."""
+    scene = Scene().talk()
+    close_part_one(scene, ends=False)
+    scene.wait(100, talking=True)
+    scene.hear(UserSpeechStart(1.0), UserSpeechEnd(2.0, 2.0))
+    scene.open()
+    scene.wait(4_500, talking=True)
+    assert [part["part"] for part in scene.told("part")] == [1]
+    scene.wait(1_000, talking=True)
+    assert [part["part"] for part in scene.told("part")] == [1, 2]
