@@ -1,0 +1,63 @@
+"""What Redis is given of a session: all that another relay needs, and nothing that was said."""
+
+import json
+
+from gateway.core.assessment import Basis, PartNotes, parse_part_notes
+from gateway.core.conversation.progress import session_progress
+from gateway.core.messages import Start
+from tests.core.conversation.scene import GOOD_CALL, SESSION
+
+START = Start(
+    session_id=SESSION, module="general_speaking", voice="olivia", language="en-AU", rate=8000, client="free text"
+)
+
+
+def progress(**changes):
+    return session_progress(
+        START,
+        **{
+            "ended": False,
+            "connection_id": "c",
+            "epoch": 7,
+            "seq": 41,
+            "n": 12,
+            "part": 2,
+            "elapsed_ms": 1_234.56,
+            "spoken_ms": {1: 1_500.4, 2: 20.0},
+            "notes": {},
+        }
+        | changes,
+    )
+
+
+def test_progress_is_a_json_document_of_ids_and_numbers():
+    """It comes back as it went."""
+    document = progress()
+    assert json.loads(json.dumps(document)) == document
+    assert (document["state"], document["session_id"], document["module"]) == ("open", SESSION, "general_speaking")
+    assert (document["voice"], document["language"], document["rate"], document["out_rate"]) == (
+        "olivia",
+        "en-AU",
+        8000,
+        24000,
+    )
+    assert (document["epoch"], document["seq"], document["n"], document["part"]) == (7, 41, 12, 2)
+    assert (document["elapsed_ms"], document["spoken_ms"]) == (1235, {"1": 1500, "2": 20})
+
+
+def test_the_free_text_of_start_is_left_out():
+    """Nobody knows what an app writes there (I1)."""
+    assert "free text" not in json.dumps(progress())
+
+
+def test_a_session_that_has_ended_says_so():
+    """Then a `resume` is answered from DynamoDB."""
+    assert progress(ended=True, connection_id=None)["state"] == "ended"
+    assert progress(connection_id=None)["connection_id"] == ""
+
+
+def test_notes_are_written_in_the_order_of_the_parts():
+    """As the finish Lambda reads them."""
+    notes = {part: parse_part_notes(GOOD_CALL, part=part, basis=Basis.HEARD) for part in (2, 1)}
+    document = progress(notes=notes)
+    assert [PartNotes.model_validate(note).part for note in json.loads(json.dumps(document))["notes"]] == [1, 2]
