@@ -1,20 +1,23 @@
 """The relay: one conversation's core joined to the world, in one asyncio event loop.
 
 Everything that happens is told to the core at once, on the loop, and what the core asks for is done at once or handed
-to a task; there is no queue between. Calls that block (boto3) run in threads.
+to a task; there is no queue between. Calls that block (boto3) run in threads. Whatever an outside call ends with, the
+core is told; what breaks in here ends the conversation in order, and the invocation with an error if even that breaks.
 """
 
 import asyncio
+import math
 import random
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from typing import Any, Final, Protocol
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, Final
 
-from gateway.core.assessment import Assessment, MicroRequest
+from gateway.core.assessment import Assessment
 from gateway.core.conversation import Conversation, ConversationSettings, State
 from gateway.core.conversation.actions import (
-    Action,
     Admit,
     AskMicro,
     CloseStream,
@@ -40,163 +43,16 @@ from gateway.core.conversation.inputs import (
     SaveOutcome,
     SaveSettled,
     ShutdownAsked,
-    StreamEnded,
-    StreamOpened,
-    StreamSaid,
 )
-from gateway.core.errors import MayaError, PhoneGone, PhoneSlow, RemoteError
-from gateway.core.nova_events import Fault, parse_event
-
-_UNSENT_EVENTS: Final = 2_048
-"""Events that may wait for a stream; one that takes no more is lost (two minutes of 100 ms frames)."""
+from gateway.core.errors import PhoneGone, PhoneSlow
+from gateway.nova_line import NovaLine
+from gateway.ports import Services
 
 _RENEW_LEASE_S: Final = 2.0
 _SHUTDOWN_BEFORE_END_S: Final = 60.0
 
-
-class NovaStream(Protocol):
-    """An open stream of Nova Sonic."""
-
-    def send_now(self, event: bytes) -> bool:
-        """Send an event if that needs no waiting; return whether it was sent; raises `RemoteError`."""
-
-    async def send(self, event: bytes) -> None:
-        """Send an event, after waiting for room; raises `RemoteError`."""
-
-    async def receive(self) -> bytes | None:
-        """Return the next event, None at the stream's end; raises `RemoteError`."""
-
-    async def close(self) -> None:
-        """Close it, within its time limit."""
-
-
-class Services(Protocol):
-    """What a relay needs of the world. Blocking calls are those that are not coroutines."""
-
-    async def open_stream(self, events: tuple[bytes, ...]) -> NovaStream:
-        """Open a stream with its first events; raises `RemoteError`."""
-
-    def fault_of(self, error: RemoteError) -> Fault:
-        """Say what a stream's error means."""
-
-    async def post(self, connection_id: str, data: str) -> None:
-        """Post to the phone; raises `PhoneGone`, `PhoneSlow` or another `RemoteError`."""
-
-    async def disconnect(self, connection_id: str) -> None:
-        """Close the phone's connection; one that is gone is no error."""
-
-    def module_unlocked(self, learner: str, module: str) -> bool:
-        """Whether the learner may take the module; raises `RemoteError`."""
-
-    async def take_line(self, learner: str) -> float | None:
-        """Take a Maya line; return None, or after how many seconds to try again."""
-
-    async def keep_line(self, learner: str) -> None:
-        """Renew the line's lease."""
-
-    async def leave_line(self, learner: str) -> None:
-        """Give the line back."""
-
-    async def keep_lease(self, learner: str) -> bool:
-        """Renew the learner's lease; False when another relay has it."""
-
-    async def release_lease(self, learner: str) -> None:
-        """Give the learner's lease back and stop listening."""
-
-    async def store_progress(self, learner: str, progress: Mapping[str, Any]) -> None:
-        """Write the session's progress, whole."""
-
-    def ask_micro(self, request: MicroRequest) -> Mapping[str, Any]:
-        """Ask Nova Micro; raises `RemoteError`."""
-
-    def save(self, learner: str, assessment: Assessment) -> None:
-        """Save the assessment; raises `RemoteError`."""
-
-    def enqueue(self, learner: str, assessment: Assessment) -> None:
-        """Queue the assessment to be saved later; raises `RemoteError`."""
-
-    def record(self, event: str, fields: Mapping[str, str | float]) -> None:
-        """Log an event."""
-
-
-class _Line:
-    """One stream as the relay holds it: its sender, its receiver, and what waits to be sent."""
-
-    def __init__(self, relay: "Relay", stream_id: int, opening: tuple[bytes, ...]) -> None:
-        self._relay = relay
-        self._stream_id = stream_id
-        self._opening = opening
-        self._outgoing: asyncio.Queue[bytes | None] = asyncio.Queue(_UNSENT_EVENTS)
-        self._open: NovaStream | None = None
-        self._sending = False
-        self._task = relay.spawn(self._run())
-        self._closing = False
-
-    def send(self, events: tuple[bytes, ...]) -> None:
-        """Send events after those before; a stream that takes no more is given up."""
-        if self._closing:
-            return
-        try:
-            for event in events:
-                if not self._sent_now(event):
-                    self._outgoing.put_nowait(event)
-        except RemoteError:
-            pass  # the receiver learns of it too, and says what it means
-        except asyncio.QueueFull:
-            self._task.cancel()
-            self._relay.feed(StreamEnded(self._stream_id, Fault.STREAM_LOST))
-
-    def close(self) -> None:
-        """Send what waits, then close."""
-        if not self._closing:
-            self._closing = True
-            try:
-                self._outgoing.put_nowait(None)
-            except asyncio.QueueFull:
-                self._task.cancel()
-
-    def _sent_now(self, event: bytes) -> bool:
-        """Send without waking the sender, which costs as much again, if nothing waits to be sent before."""
-        idle = self._open is not None and not self._sending and self._outgoing.empty()
-        return idle and self._open is not None and self._open.send_now(event)
-
-    async def _run(self) -> None:
-        relay = self._relay
-        try:
-            stream = await relay.services.open_stream(self._opening)
-        except RemoteError as error:
-            self._ended(relay.services.fault_of(error))
-            return
-        receiver = asyncio.create_task(self._receive(stream))
-        self._open = stream
-        try:
-            relay.feed(StreamOpened(self._stream_id))
-            await self._send(stream)
-        except RemoteError as error:
-            self._ended(relay.services.fault_of(error))
-        finally:
-            await stream.close()
-            receiver.cancel()
-            await asyncio.gather(receiver, return_exceptions=True)
-
-    async def _send(self, stream: NovaStream) -> None:
-        while (event := await self._outgoing.get()) is not None:
-            self._sending = True
-            await stream.send(event)
-            self._sending = False
-
-    async def _receive(self, stream: NovaStream) -> None:
-        try:
-            while (payload := await stream.receive()) is not None:
-                self._relay.feed(StreamSaid(self._stream_id, parse_event(payload)))
-            fault = Fault.STREAM_LOST
-        except RemoteError as error:
-            fault = self._relay.services.fault_of(error)
-        self._ended(fault)
-
-    def _ended(self, fault: Fault) -> None:
-        if not self._closing:
-            self._relay.feed(StreamEnded(self._stream_id, fault))
+_MOST_FAULTS: Final = 8
+"""With more faults of our own than this, no orderly end is to be hoped for."""
 
 
 class Relay:
@@ -219,7 +75,7 @@ class Relay:
         epoch: int,
         ended: Assessment | None = None,
     ) -> None:
-        self.services = services
+        self._services = services
         self._learner = learner
         self._loop = asyncio.get_running_loop()
         now_ms = self._now_ms()
@@ -233,19 +89,20 @@ class Relay:
             now_ms=now_ms,
             ended=ended,
         )
-        self._lines: dict[int, _Line] = {}
+        self._lines: dict[int, NovaLine] = {}
         self._lanes: dict[str, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at_ms = 0.0
         self._finished = asyncio.Event()
+        self._faults: list[BaseException] = []
         self._progress: Mapping[str, Any] | None = None
         self._last_progress: Mapping[str, Any] | None = None
         self._has_line = False
         self._has_lease = True
         self._doers: dict[type[Any], Callable[[Any], None]] = {
-            Post: self._post,
-            Disconnect: self._disconnect,
+            Post: lambda action: self._in_lane(action.connection_id, partial(self._post, action)),
+            Disconnect: lambda action: self._in_lane(action.connection_id, partial(self._disconnect, action)),
             Admit: lambda action: self._spawn(self._admit(action)),
             OpenStream: self._open_stream,
             SendEvents: self._send_events,
@@ -258,6 +115,11 @@ class Relay:
             Finish: lambda _action: self._finished.set(),
         }
         self._arm(now_ms)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the conversation has come to its end."""
+        return self.conversation.state is State.ENDED
 
     # What happens
 
@@ -280,18 +142,28 @@ class Relay:
         self.feed(ShutdownAsked(replaced=True))
 
     def feed(self, event: Input) -> None:
-        """Tell the core what happened and do what it asks."""
-        now_ms = self._now_ms()
-        self.conversation.handle(event, now_ms)
-        self._do_all(now_ms)
+        """Tell the core what happened and do what it asks; never raises."""
+        self._step(partial(self.conversation.handle, event))
+
+    def broke(self, error: BaseException) -> None:
+        """Something in here broke: bring the conversation to an end in order, or, where that breaks, too, at once."""
+        self._services.failure("relay_broke", error, {})
+        self._faults.append(error)
+        if len(self._faults) > _MOST_FAULTS:
+            self._finished.set()
+        else:
+            self._step(self.conversation.fail)
 
     async def run(self, within_s: float) -> None:
         """Hold the conversation until it ends, and leave nothing behind.
 
         Args:
             within_s: what Lambda leaves of the invocation; the end begins a minute before.
+
+        Raises:
+            Exception: what broke, if the conversation could not be brought to an end in order.
         """
-        keeper = asyncio.create_task(self._keep_leases())
+        keeper = self.spawn(self._keep_leases())
         shutdown = self._loop.call_later(max(0.0, within_s - _SHUTDOWN_BEFORE_END_S), self._shut_down)
         try:
             await self._finished.wait()
@@ -300,47 +172,76 @@ class Relay:
             keeper.cancel()
             if self._timer is not None:
                 self._timer.cancel()
-            await asyncio.gather(keeper, return_exceptions=True)
             await self._settle()
+        if not self.ended:
+            raise self._faults[-1]
 
     async def _settle(self) -> None:
+        """Wait for everything that was begun, and give back what is held."""
         for line in self._lines.values():
             line.close()
         while self._tasks:
-            await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._has_line:
-            await self._quietly(self.services.leave_line(self._learner))
+            await asyncio.wait(self._tasks)
         if self._has_lease:
-            await self._quietly(self.services.release_lease(self._learner))
+            if self._has_line:  # else whoever has the lease now has the line, too
+                with self._surviving("redis_unreachable"):
+                    await self._services.leave_line(self._learner)
+            with self._surviving("redis_unreachable"):
+                await self._services.release_lease(self._learner)
 
     def _shut_down(self) -> None:
         self.feed(ShutdownAsked(replaced=False))
 
     async def _keep_leases(self) -> None:
+        """Renew what is held while it is ours; the line, which is another key, must not keep the lease from it."""
         while True:
             await asyncio.sleep(_RENEW_LEASE_S)
-            try:
-                if self._has_line:
-                    await self.services.keep_line(self._learner)
-                if self._has_lease and not await self.services.keep_lease(self._learner):
-                    self._has_lease = False
-                    self.feed(ShutdownAsked(replaced=True))
-            except RemoteError as error:
-                self.services.record("lease_unreachable", {"code": error.code})
+            if not self._has_lease:
+                return
+            kept = True
+            with self._surviving("lease_unreachable"):
+                kept = await self._services.keep_lease(self._learner)
+            if not kept:
+                self._has_lease = False
+                self.feed(ShutdownAsked(replaced=True))
+            elif self._has_line:
+                with self._surviving("lease_unreachable"):
+                    await self._services.keep_line(self._learner)
 
-    # Time
+    # Steps of the core
+
+    def _step(self, step: Callable[[float], None]) -> None:
+        """Let the core take a step, do what it asks for, and wind the timer."""
+        now_ms = self._now_ms()
+        with self._guarded():
+            step(now_ms)
+        for action in self.conversation.take_actions():
+            with self._guarded():
+                self._doers[type(action)](action)
+        with self._guarded():
+            self._arm(now_ms)
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """A fault of ours must not leave a conversation that nobody holds."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - see above
+            self.broke(error)
 
     def _now_ms(self) -> float:
-        return self._loop.time() * 1000
+        """The loop's clock; rounded, since a second times a thousand may fall short of the millisecond it was made of."""
+        return round(self._loop.time() * 1000, 3)
 
     def _tick(self) -> None:
         self._timer = None
-        now_ms = self._now_ms()
-        self.conversation.tick(now_ms)
-        self._do_all(now_ms)
+        self._step(self.conversation.tick)
 
     def _arm(self, now_ms: float) -> None:
-        """See to it that the core is ticked in time. A timer that rings too early is cheaper than one set anew."""
+        """See to it that the core is ticked in time. A timer that rings too early is cheaper than one set anew.
+
+        Timers are set to whole milliseconds: uvloop has no others, and rings early for a fraction, again and again.
+        """
         at_ms = self.conversation.next_timer_ms(now_ms)
         if at_ms is None or self._finished.is_set():
             return
@@ -348,7 +249,7 @@ class Relay:
             if self._timer_at_ms <= at_ms:
                 return
             self._timer.cancel()
-        self._timer_at_ms = max(at_ms, now_ms)
+        self._timer_at_ms = math.ceil(max(at_ms, now_ms))
         self._timer = self._loop.call_at(self._timer_at_ms / 1000, self._tick)
 
     # What is to be done
@@ -357,75 +258,71 @@ class Relay:
         """Run something beside the conversation; it is waited for at the end."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._collect)
         return task
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         self.spawn(work)
 
-    def _do_all(self, now_ms: float) -> None:
-        for action in self.conversation.take_actions():
-            self._do(action)
-        self._arm(now_ms)
+    def _collect(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self.broke(error)
 
-    def _do(self, action: Action) -> None:
-        self._doers[type(action)](action)
+    @contextmanager
+    def _surviving(self, event: str, **fields: str | float) -> Iterator[None]:
+        """Log what a call ends with, and go on."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - what follows tells the core
+            self._services.failure(event, error, fields)
 
-    def _post(self, action: Post) -> None:
-        self._in_lane(action.connection_id, self._post_now(action))
-
-    def _disconnect(self, action: Disconnect) -> None:
-        self._in_lane(action.connection_id, self._disconnect_now(action.connection_id))
-
-    def _in_lane(self, connection_id: str, work: Coroutine[Any, Any, None]) -> None:
+    def _in_lane(self, connection_id: str, work: Callable[[], Awaitable[None]]) -> None:
         """Keep the order of what is done on a connection."""
         before = self._lanes.get(connection_id)
 
         async def after() -> None:
-            if before is not None:
+            if before is not None and not before.done():
                 await asyncio.wait([before])
-            await work
+            await work()
+            if self._lanes.get(connection_id) is task:
+                del self._lanes[connection_id]
 
-        task = self.spawn(work if before is None or before.done() else after())
-        self._lanes[connection_id] = task
+        task = self._lanes[connection_id] = self.spawn(after())
 
-    async def _post_now(self, action: Post) -> None:
-        outcome, retry_after_ms = PostOutcome.DELIVERED, 0.0
-        try:
-            await self.services.post(action.connection_id, action.data)
-        except PhoneGone:
-            outcome = PostOutcome.GONE
-        except PhoneSlow as error:
-            outcome, retry_after_ms = PostOutcome.SLOW, error.retry_after_ms
-        except RemoteError:
-            outcome = PostOutcome.SLOW
+    async def _post(self, action: Post) -> None:
+        outcome, retry_after_ms = PostOutcome.SLOW, 0.0
+        with self._surviving("post_failed"):
+            try:
+                await self._services.post(action.connection_id, action.data)
+                outcome = PostOutcome.DELIVERED
+            except PhoneGone:
+                outcome = PostOutcome.GONE
+            except PhoneSlow as error:
+                retry_after_ms = error.retry_after_ms
         self.feed(PostSettled(action.connection_id, outcome, retry_after_ms))
 
-    async def _disconnect_now(self, connection_id: str) -> None:
-        try:
-            await self.services.disconnect(connection_id)
-        except RemoteError as error:
-            self.services.record("disconnect_failed", {"code": error.code})
-        self._lanes.pop(connection_id, None)
+    async def _disconnect(self, action: Disconnect) -> None:
+        with self._surviving("disconnect_failed"):
+            await self._services.disconnect(action.connection_id)
 
     async def _admit(self, action: Admit) -> None:
-        try:
-            if not await asyncio.to_thread(self.services.module_unlocked, self._learner, action.module):
-                self.feed(AdmissionSettled(Admission.LOCKED))
-                return
-            retry_after_s = await self.services.take_line(self._learner)
-        except RemoteError as error:
-            self.services.record("admission_failed", {"code": error.code})
-            self.feed(AdmissionSettled(Admission.UNKNOWN))
-            return
-        if retry_after_s is not None:
-            self.feed(AdmissionSettled(Admission.BUSY, retry_after_s))
-            return
-        self._has_line = True
-        self.feed(AdmissionSettled(Admission.GRANTED))
+        settled = AdmissionSettled(Admission.UNKNOWN)
+        with self._surviving("admission_failed"):
+            settled = await self._find_admission(action.module)
+        self.feed(settled)
+
+    async def _find_admission(self, module: str) -> AdmissionSettled:
+        if not await asyncio.to_thread(self._services.module_unlocked, self._learner, module):
+            return AdmissionSettled(Admission.LOCKED)
+        retry_after_s = await self._services.take_line(self._learner)
+        self._has_line = retry_after_s is None
+        return AdmissionSettled(Admission.GRANTED if self._has_line else Admission.BUSY, retry_after_s)
 
     def _open_stream(self, action: OpenStream) -> None:
-        self._lines[action.stream_id] = _Line(self, action.stream_id, action.events)
+        line = self._lines[action.stream_id] = NovaLine(action.stream_id, self._services, self.feed)
+        self._spawn(line.run(action.events))
 
     def _send_events(self, action: SendEvents) -> None:
         line = self._lines.get(action.stream_id)
@@ -439,28 +336,20 @@ class Relay:
 
     async def _ask_micro(self, action: AskMicro) -> None:
         arguments: Mapping[str, Any] | None = None
-        try:
-            arguments = await asyncio.to_thread(self.services.ask_micro, action.request)
-        except MayaError as error:
-            self.services.record("micro_failed", {"code": error.code, "part": action.part})
+        with self._surviving("micro_failed", part=action.part):
+            arguments = await asyncio.to_thread(self._services.ask_micro, action.request)
         self.feed(MicroAnswered(action.part, arguments))
 
     async def _save(self, action: Save) -> None:
-        outcome = SaveOutcome.SAVED
-        try:
-            await asyncio.to_thread(self.services.save, self._learner, action.assessment)
-        except MayaError as error:
-            self.services.record("save_failed", {"code": error.code})
-            outcome = await self._enqueue(action)
+        outcome = SaveOutcome.LOST
+        with self._surviving("save_failed"):
+            await asyncio.to_thread(self._services.save, self._learner, action.assessment)
+            outcome = SaveOutcome.SAVED
+        if outcome is not SaveOutcome.SAVED:
+            with self._surviving("enqueue_failed"):
+                await asyncio.to_thread(self._services.enqueue, self._learner, action.assessment)
+                outcome = SaveOutcome.QUEUED
         self.feed(SaveSettled(outcome))
-
-    async def _enqueue(self, action: Save) -> SaveOutcome:
-        try:
-            await asyncio.to_thread(self.services.enqueue, self._learner, action.assessment)
-        except MayaError as error:
-            self.services.record("enqueue_failed", {"code": error.code})
-            return SaveOutcome.LOST
-        return SaveOutcome.QUEUED
 
     def _store_progress(self, action: StoreProgress) -> None:
         """Write the newest progress; one write is under way at a time, and only the newest waits."""
@@ -472,23 +361,13 @@ class Relay:
     async def _write_progress(self) -> None:
         while self._progress is not None and self._has_lease:
             progress = self._progress
-            await self._quietly(self.services.store_progress(self._learner, progress))
+            with self._surviving("redis_unreachable"):
+                await self._services.store_progress(self._learner, progress)
             if self._progress is progress:
                 break
         self._progress = None
 
     async def _release_lease(self) -> None:
         self._has_lease = False
-        await self._quietly(self.services.release_lease(self._learner))
-
-    async def _quietly(self, work: Awaitable[object]) -> None:
-        """Do what the conversation can do without; Redis is away at times."""
-        try:
-            await work
-        except RemoteError as error:
-            self.services.record("redis_unreachable", {"code": error.code})
-
-    @property
-    def ended(self) -> bool:
-        """Whether the conversation has come to its end."""
-        return self.conversation.state is State.ENDED
+        with self._surviving("redis_unreachable"):
+            await self._services.release_lease(self._learner)

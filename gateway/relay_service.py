@@ -7,7 +7,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from gateway.adapters.assessments import Assessments
 from gateway.adapters.bus import Bus, BusKind
@@ -42,6 +42,9 @@ else:
     from uvloop import new_event_loop  # less CPU for each frame
 
 
+_RECALL_WITHIN_S: Final = 2.0
+
+
 class Context(Protocol):
     """What is used of the Lambda context."""
 
@@ -52,7 +55,7 @@ class Context(Protocol):
 
 
 class RelayServices:
-    """The adapters behind one relay; see `gateway.relay.Services`.
+    """The adapters behind one relay; see `gateway.ports.Services`.
 
     Args:
         sessions: leases, progress and lines in Redis.
@@ -134,6 +137,10 @@ class RelayServices:
         """Log an event."""
         self._telemetry.record(event, fields)
 
+    def failure(self, event: str, error: BaseException, fields: Mapping[str, str | float]) -> None:
+        """Log that something went wrong."""
+        self._telemetry.failure(event, error, fields)
+
 
 def run_relay(event: Mapping[str, Any], context: Context) -> None:
     """Hold the conversation of the learner that `event` names; returns when it has ended.
@@ -166,7 +173,7 @@ async def _hold(learner: str, relay_id: str, within_s: float) -> None:
         services = RelayServices(sessions, lease, NovaSonic(sonic_settings()), telemetry.bind(epoch=lease.epoch))
         ended = await _ended_session(sessions, learner)
         relay = Relay(learner, services, _conversation_settings(lease), epoch=lease.epoch, ended=ended)
-        await _converse(bus, services, relay, within_s)
+        await _converse(bus, services, relay, within_s - (time.monotonic() - started_s))
     finally:
         await bus.close()
         await client.aclose()
@@ -174,14 +181,18 @@ async def _hold(learner: str, relay_id: str, within_s: float) -> None:
 
 
 async def _ended_session(sessions: Sessions, learner: str) -> Assessment | None:
-    """Return the assessment of the learner's last session, if it has ended and is saved."""
+    """Return the assessment of the learner's last session, if it has ended and is saved.
+
+    It must not take longer than the lease, which nobody renews yet; whoever comes for it asks again.
+    """
     progress = await sessions.load_progress(learner)
     if progress is None or progress.get("state") != "ended":
         return None
     try:
-        return await asyncio.to_thread(_assessments().get, learner, str(progress.get("session_id")))
-    except RemoteError:
-        return None  # it is there when DynamoDB is; the phone asks again
+        async with asyncio.timeout(_RECALL_WITHIN_S):
+            return await asyncio.to_thread(_assessments().get, learner, str(progress.get("session_id")))
+    except (RemoteError, TimeoutError):
+        return None
 
 
 async def _converse(bus: Bus, services: RelayServices, relay: Relay, within_s: float) -> None:
@@ -195,18 +206,21 @@ async def _converse(bus: Bus, services: RelayServices, relay: Relay, within_s: f
 
 
 async def _listen(bus: Bus, relay: Relay) -> None:
-    """Tell the relay what comes over the bus."""
+    """Tell the relay what comes over the bus; a relay that cannot listen any more ends its conversation."""
     others: dict[BusKind, Callable[[], None]] = {
         BusKind.SUBSCRIBED: relay.redis_is_back,
         BusKind.DEAF: relay.deaf,
     }
-    async for event in bus:
-        if event.kind is BusKind.MESSAGE:
-            relay.phone_said(event.connection_id, event.connected_at_ms, event.received_at_ms, event.body)
-        elif event.kind is BusKind.GONE:
-            relay.phone_left(event.connection_id)
-        elif event.kind in others:
-            others[event.kind]()
+    try:
+        async for event in bus:
+            if event.kind is BusKind.MESSAGE:
+                relay.phone_said(event.connection_id, event.connected_at_ms, event.received_at_ms, event.body)
+            elif event.kind is BusKind.GONE:
+                relay.phone_left(event.connection_id)
+            elif event.kind in others:
+                others[event.kind]()
+    except Exception as error:  # noqa: BLE001 - nobody else would hear of it
+        relay.broke(error)
 
 
 def _conversation_settings(lease: Lease) -> ConversationSettings:

@@ -1,0 +1,117 @@
+"""One Nova Sonic stream as a relay holds it: its sender, its receiver, and what waits to be sent."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from gateway.core.conversation.inputs import Input, StreamEnded, StreamOpened, StreamSaid
+from gateway.core.errors import RemoteError
+from gateway.core.nova_events import Fault, parse_event
+from gateway.ports import NovaStream, Services
+
+_UNSENT_EVENTS: Final = 8_192
+"""Events that may wait for a stream; one that takes no more is lost.
+
+A recovery plays up to 150 s of speech at once, which are 7,500 of the shortest frames.
+"""
+
+
+class NovaLine:
+    """Opens a stream, sends and receives on it, and closes it, whatever happens to it.
+
+    The core is told once that the stream has ended, unless it asked for that itself.
+
+    Args:
+        stream_id: the core's number for it.
+        services: the world.
+        feed: tells the core what happened.
+    """
+
+    def __init__(self, stream_id: int, services: Services, feed: Callable[[Input], None]) -> None:
+        self._stream_id = stream_id
+        self._services = services
+        self._feed = feed
+        self._outgoing: asyncio.Queue[bytes | None] = asyncio.Queue(_UNSENT_EVENTS)
+        self._task: asyncio.Task[None] | None = None
+        self._stream: NovaStream | None = None
+        self._sending = False
+        self._over = False
+
+    def send(self, events: tuple[bytes, ...]) -> None:
+        """Send events after those before; a stream that takes no more is given up."""
+        if self._over:
+            return
+        try:
+            for event in events:
+                if not self._sent_now(event):
+                    self._outgoing.put_nowait(event)
+        except RemoteError:
+            pass  # the receiver learns of it, too, and says what it means
+        except asyncio.QueueFull:
+            self._over = True
+            self._cut()
+            # Not at once: the core is in the middle of asking for something.
+            asyncio.get_running_loop().call_soon(self._feed, StreamEnded(self._stream_id, Fault.STREAM_LOST))
+
+    def close(self) -> None:
+        """Send what waits, then close."""
+        if self._over:
+            return
+        self._over = True
+        try:
+            self._outgoing.put_nowait(None)
+        except asyncio.QueueFull:
+            self._cut()
+
+    async def run(self, opening: tuple[bytes, ...]) -> None:
+        """Hold the stream from its first event to its end."""
+        self._task = asyncio.current_task()
+        try:
+            stream = await self._services.open_stream(opening)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the core tries again
+            self._ended(self._fault(error))
+            return
+        receiver = asyncio.create_task(self._receive(stream))
+        self._stream = stream
+        try:
+            self._feed(StreamOpened(self._stream_id))
+            while (event := await self._outgoing.get()) is not None:
+                self._sending = True
+                await stream.send(event)
+                self._sending = False
+        except Exception as error:  # noqa: BLE001 - as above
+            self._ended(self._fault(error))
+        finally:
+            self._stream = None
+            receiver.cancel()
+            await asyncio.wait([receiver])
+            await stream.close()
+
+    def _sent_now(self, event: bytes) -> bool:
+        """Send without waking the sender, which costs as much again, if nothing waits to be sent before."""
+        if self._stream is None or self._sending or not self._outgoing.empty():
+            return False
+        return self._stream.send_now(event)
+
+    async def _receive(self, stream: NovaStream) -> None:
+        try:
+            while (payload := await stream.receive()) is not None:
+                self._feed(StreamSaid(self._stream_id, parse_event(payload)))
+            fault = Fault.STREAM_LOST
+        except Exception as error:  # noqa: BLE001 - as above
+            fault = self._fault(error)
+        self._ended(fault)
+
+    def _fault(self, error: Exception) -> Fault:
+        if isinstance(error, RemoteError):
+            return self._services.fault_of(error)
+        self._services.failure("stream_broke", error, {})
+        return Fault.STREAM_LOST
+
+    def _ended(self, fault: Fault) -> None:
+        if not self._over:
+            self._feed(StreamEnded(self._stream_id, fault))
+
+    def _cut(self) -> None:
+        if self._task is not None:
+            self._task.cancel()

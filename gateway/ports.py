@@ -1,0 +1,76 @@
+"""What a relay needs of the world: `gateway.relay_service` makes it of the adapters, tests of something smaller."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from gateway.core.assessment import Assessment, MicroRequest
+from gateway.core.errors import RemoteError
+from gateway.core.nova_events import Fault
+
+
+class NovaStream(Protocol):
+    """An open stream of Nova Sonic."""
+
+    def send_now(self, event: bytes) -> bool:
+        """Send an event if that needs no waiting; return whether it was sent; raises `RemoteError`."""
+
+    async def send(self, event: bytes) -> None:
+        """Send an event, after waiting for room; raises `RemoteError`."""
+
+    async def receive(self) -> bytes | None:
+        """Return the next event, None at the stream's end; raises `RemoteError`."""
+
+    async def close(self) -> None:
+        """Close it, within its time limit."""
+
+
+class Services(Protocol):
+    """Every call has a time limit of its own. Blocking calls are those that are not coroutines."""
+
+    async def open_stream(self, events: tuple[bytes, ...]) -> NovaStream:
+        """Open a stream with its first events; raises `RemoteError`."""
+
+    def fault_of(self, error: RemoteError) -> Fault:
+        """Say what a stream's error means."""
+
+    async def post(self, connection_id: str, data: str) -> None:
+        """Post to the phone; raises `PhoneGone`, `PhoneSlow` or another `RemoteError`."""
+
+    async def disconnect(self, connection_id: str) -> None:
+        """Close the phone's connection; one that is gone is no error."""
+
+    def module_unlocked(self, learner: str, module: str) -> bool:
+        """Whether the learner may take the module; raises `RemoteError`."""
+
+    async def take_line(self, learner: str) -> float | None:
+        """Take a Maya line; return None, or after how many seconds to try again."""
+
+    async def keep_line(self, learner: str) -> None:
+        """Renew the line's lease."""
+
+    async def leave_line(self, learner: str) -> None:
+        """Give the line back."""
+
+    async def keep_lease(self, learner: str) -> bool:
+        """Renew the learner's lease; False when another relay has it."""
+
+    async def release_lease(self, learner: str) -> None:
+        """Give the learner's lease back and stop listening."""
+
+    async def store_progress(self, learner: str, progress: Mapping[str, Any]) -> None:
+        """Write the session's progress, whole."""
+
+    def ask_micro(self, request: MicroRequest) -> Mapping[str, Any]:
+        """Ask Nova Micro; raises `RemoteError`, or `BadToolInput` when it answers something else."""
+
+    def save(self, learner: str, assessment: Assessment) -> None:
+        """Save the assessment; raises `RemoteError`."""
+
+    def enqueue(self, learner: str, assessment: Assessment) -> None:
+        """Queue the assessment to be saved later; raises `RemoteError`."""
+
+    def record(self, event: str, fields: Mapping[str, str | float]) -> None:
+        """Log an event."""
+
+    def failure(self, event: str, error: BaseException, fields: Mapping[str, str | float]) -> None:
+        """Log that something went wrong: the error's type, code and place, never its text."""
