@@ -11,7 +11,7 @@ class BadLine:
 
     Args:
         copies: how often each message arrives.
-        drop_every: the first sending of every so many-th message is lost; 0 for none.
+        drop_every: the first sending of every so many-th message is lost; 0 for none. `bye`, which is sent once, is not.
     """
 
     def __init__(self, *, copies: int = 1, drop_every: int = 0) -> None:
@@ -45,6 +45,8 @@ class BadLine:
         if not self._drop_every:
             return False
         document = json.loads(text)
+        if document.get("type") == "bye":
+            return False
         name = (document["epoch"], document["n"]) if {"epoch", "n"} <= document.keys() else text
         seen = self._seen[direction]
         if name in seen:

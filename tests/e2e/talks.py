@@ -35,7 +35,6 @@ NUMBERS = {
     "MAYA_ASSESS_FROM_S": "0.25",
     "MAYA_RESUME_WITHIN_S": "5",
     "MAYA_PART_WITH_MS": "100",
-    "MAYA_DELIVER_WITHIN_MS": "1000",
     # Less than any turn that is spoken over, so that some of it is unsent.
     "MAYA_AHEAD_MS": "2000",
     "AWS_CONFIG_FILE": os.devnull,

@@ -38,6 +38,7 @@ _SHORT = {
     "MAYA_START_WITHIN_S": "3",
     "MAYA_RETRY_AFTER_MS": "20",
     "MAYA_ACK_EVERY_MS": "100",
+    "MAYA_DELIVER_WITHIN_MS": "1000",
     "MAYA_TOO_FAST_S": "1",
     # So that a test can send fast without running ahead.
     "MAYA_TOO_FAR_AHEAD_MS": "100000",
