@@ -115,12 +115,11 @@ class RawPhone:
                         message = self.received[self._looked - 1]
                         if message.get("type") in types:
                             return message
-                    assert not self.closed, f"closed before any of {types}; the last was {self.received[-1:]}"
+                    assert not self.closed, f"closed before any of {types}; {self._story()}"
                     self._news.clear()
                     await self._news.wait()
         except TimeoutError:
-            kinds = [message.get("type") for message in self.received[-8:]]
-            raise AssertionError(f"none of {types} within {within_s:g} s; the last were {kinds}") from None
+            raise AssertionError(f"none of {types} within {within_s:g} s; {self._story()}") from None
 
     async def taken(self, seq: int) -> None:
         """Wait until the gateway has acknowledged a frame: the conversation goes on."""
@@ -133,6 +132,12 @@ class RawPhone:
             while not self.closed:
                 self._news.clear()
                 await self._news.wait()
+
+    def _story(self) -> str:
+        """For a failing test: the kinds of the last messages, and every error in full."""
+        kinds = [message.get("type") for message in self.received[-8:]]
+        errors = [message for message in self.received if message.get("type") == "error"]
+        return f"the last were {kinds}, the errors {errors}"
 
     def _answers(self) -> int:
         return sum(message.get("type") in ("ready", "error") for message in self.received)

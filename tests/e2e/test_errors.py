@@ -30,7 +30,8 @@ from tests.e2e.raw_phone import RawPhone
 from tests.e2e.stored import check_stored
 from tests.e2e.talks import MAYA, NUMBERS
 
-_LINES = 16
+# The conversation of each test keeps its line and its stream for some seconds after the test: enough for all of them.
+_LINES = 200
 _FAR_AHEAD_MS = 200_000
 _SHORT = {
     **NUMBERS,
@@ -51,7 +52,9 @@ type Dial = Callable[..., AbstractAsyncContextManager[RawPhone]]
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     """A cloud on which everything that has to last for a while lasts no longer than a test can wait."""
     state_file = tmp_path_factory.mktemp("errors") / "state.json"
-    with launch(state_file, *QUICK, *MAYA, "--lines", str(_LINES), environment=_SHORT) as running:
+    with launch(
+        state_file, *QUICK, *MAYA, "--lines", str(_LINES), "--nova", "max_streams=400", environment=_SHORT
+    ) as running:
         yield running
 
 
