@@ -117,6 +117,10 @@ class Caller:
         async with self.calling():
             await self.ends()
 
+    async def begins(self) -> None:
+        """Wait until the first part has begun, or it is clear that none will."""
+        await self.until(lambda: self.part or self.over, "the first part")
+
     async def ends(self) -> None:
         """Wait until the conversation has ended."""
         await self.until(lambda: self.over is not None, "the end")

@@ -148,17 +148,17 @@ type Group = dict[str, tuple[Caller, Callable[[Caller], Awaitable[None]]]]
 def hold_all(watched: Watched) -> None:
     """Hold all conversations, as many at once as do not disturb each other."""
     at_once: Group = {
-        "calm": (_caller(watched, "calm"), Caller.hold),
+        "lossy": (_caller(watched, "lossy", line=BadLine(drop_every=40)), Caller.hold),
+        "over": (_caller(watched, "over", over={0: 500.0, 7: 500.0}, rate=24000), Caller.hold),
+        "hurt": (_caller(watched, "hurt", answers=(MARKED,)), functools.partial(_is_hurt, watched)),
+        "dropped": (_caller(watched, "dropped", frame_ms=40, out_rate=8000), _drops_in_each_part),
         "twice": (
             _caller(watched, "twice", line=BadLine(copies=2), frame_ms=250, rate=8000, out_rate=16000),
             Caller.hold,
         ),
-        "lossy": (_caller(watched, "lossy", line=BadLine(drop_every=40)), Caller.hold),
-        "dropped": (_caller(watched, "dropped", frame_ms=40, out_rate=8000), _drops_in_each_part),
-        "over": (_caller(watched, "over", over={0: 500.0, 7: 500.0}, rate=24000), Caller.hold),
-        "hurt": (_caller(watched, "hurt", answers=(MARKED,)), functools.partial(_is_hurt, watched)),
-        "corrected": (_caller(watched, "corrected"), functools.partial(_is_corrected, watched)),
+        "calm": (_caller(watched, "calm"), Caller.hold),
         "left": (_caller(watched, "left"), functools.partial(_leaves, watched)),
+        "corrected": (_caller(watched, "corrected"), functools.partial(_is_corrected, watched)),
     }
     alone: Group = {"queued": (_caller(watched, "queued", answers=(MARKED,)), functools.partial(_is_queued, watched))}
     for group in (at_once, alone):
@@ -166,7 +166,15 @@ def hold_all(watched: Watched) -> None:
 
 
 async def _hold(watched: Watched, group: Group) -> None:
-    outcomes = await asyncio.gather(*(course(caller) for caller, course in group.values()), return_exceptions=True)
+    """Hold a group of conversations; each begins when the one before has, as it is with people."""
+    courses: dict[str, asyncio.Future[None]] = {}
+    for name, (caller, course) in group.items():
+        courses[name] = asyncio.ensure_future(course(caller))
+        begun = asyncio.create_task(caller.begins())
+        await asyncio.wait([begun, courses[name]], return_when=asyncio.FIRST_COMPLETED)
+        begun.cancel()
+        await asyncio.gather(begun, return_exceptions=True)
+    outcomes = await asyncio.gather(*courses.values(), return_exceptions=True)
     for (name, (caller, _)), outcome in zip(group.items(), outcomes, strict=True):
         watched.talks[name] = Talk(caller, watched.nova.streams_of(caller), outcome)
 
