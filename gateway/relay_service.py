@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
 from gateway.adapters.assessments import Assessments
-from gateway.adapters.bus import Bus, BusKind
+from gateway.adapters.bus import Bus, BusEvent, BusKind
 from gateway.adapters.connections import Connections
 from gateway.adapters.finish_queue import FinishQueue
 from gateway.adapters.nova_micro import NovaMicro
@@ -211,14 +211,17 @@ async def _listen(bus: Bus, relay: Relay) -> None:
         BusKind.SUBSCRIBED: relay.redis_is_back,
         BusKind.DEAF: relay.deaf,
     }
+
+    def take(event: BusEvent) -> None:
+        if event.kind is BusKind.MESSAGE:
+            relay.phone_said(event.connection_id, event.connected_at_ms, event.received_at_ms, event.body)
+        elif event.kind is BusKind.GONE:
+            relay.phone_left(event.connection_id)
+        elif event.kind in others:
+            others[event.kind]()
+
     try:
-        async for event in bus:
-            if event.kind is BusKind.MESSAGE:
-                relay.phone_said(event.connection_id, event.connected_at_ms, event.received_at_ms, event.body)
-            elif event.kind is BusKind.GONE:
-                relay.phone_left(event.connection_id)
-            elif event.kind in others:
-                others[event.kind]()
+        await bus.listen(take)
     except Exception as error:  # noqa: BLE001 - nobody else would hear of it
         relay.broke(error)
 

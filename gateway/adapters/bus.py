@@ -1,26 +1,23 @@
 """What the phone says, as it comes to the relay: a subscription to the learner's shard channel that knows when it is deaf.
 
-One connection carries one channel. redis-py makes it (TLS, authentication) and reads its replies; its PubSub classes
-are passed by, since they cost the double and, after a fail-over, leave an unasked ``sunsubscribe`` without an answer
-(SERVICE.md L1). Here every end of a subscription leads to a new one, on the node that has the slot now.
+One connection carries one channel. redis-py's PubSub classes are passed by, since after a fail-over they leave an unasked
+``sunsubscribe`` without an answer (SERVICE.md L1). Here every end of a subscription leads to a new one, on the node
+that has the slot now.
 
 Publishing tells nothing: the number of receivers counts the frozen ones and leaves out those of replicas. So the bus
-pings itself, by the way that the phone's messages take, and says when its own pings no longer come back.
+pings itself while nothing else comes, by the way that the phone's messages take, and says when its own pings no longer
+come back.
 """
 
 import asyncio
 import contextlib
-import math
 import random
+from collections.abc import Callable
 from enum import Enum
-from typing import Any, Final, NamedTuple, Self
-
-from redis.asyncio.connection import Connection, parse_url
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import MovedError, RedisError
+from typing import Final, NamedTuple
 
 from gateway.adapters.redis_client import RedisClient, channel_of, redis_errors
+from gateway.adapters.subscription import SlotMoved, Subscription, subscribe
 from gateway.core.errors import RemoteError, ServiceUnavailable
 from gateway.settings import RedisSettings
 
@@ -75,16 +72,15 @@ _DEAF: Final = BusEvent(BusKind.DEAF)
 
 
 class Bus:
-    """The learner's channel, as an endless iterator of `BusEvent`.
+    """The learner's channel.
 
-    ``open`` it, iterate, ``close`` it. Iterate without long pauses, in one task at a time: a ping that nobody takes in
-    counts as one that did not come back.
+    ``open`` it, ``listen``, ``close`` it.
 
     Args:
         settings: where Redis is.
         client: sends the pings; it must find its own way to the slot, as the publishers do.
         learner: whose messages.
-        ping_every_s: how often the bus pings itself.
+        ping_every_s: how long the bus may hear nothing before it pings itself.
 
     Attributes:
         ignored: how many payloads were of no known form.
@@ -99,10 +95,11 @@ class Bus:
         self._channel = channel_of(learner)
         self._ping_every_s = ping_every_s
         self._ping = f"1 p {random.getrandbits(64):016x}\n".encode()  # tells one's own pings, no secret
+        self._heard = False
         self._unheard = 0
         self._deaf = False
-        self._connection: Connection | None = None
-        self._told_lost = False
+        self._subscription: Subscription | None = None
+        self._take: Callable[[BusEvent], None] = _ignore
         self._pinger: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -113,55 +110,55 @@ class Bus:
             ServiceUnavailable: Redis cannot be reached or does not confirm.
             AccessRefused: it refuses this user.
         """
-        with redis_errors():
-            self._connection = await self._subscribe()
+        self._subscription = await self._subscribe()
         self._pinger = asyncio.create_task(self._keep_pinging())
 
+    async def listen(self, take: Callable[[BusEvent], None]) -> None:
+        """Give every event to `take` as it comes; returns when the bus is closed, through any absence of Redis.
+
+        Call it once, and soon after `open`: until then a ping counts as one that did not come back.
+
+        Args:
+            take: gets the event within the step of the event loop that brought it; it must not raise.
+        """
+        self._take = take
+        told_lost = False
+        while not self._closed:
+            if self._deaf:
+                self._deaf = False
+                take(_DEAF)
+            elif self._subscription is not None:
+                self._subscription.flow()
+                # Not to be cancelled together with this task: others look at it, too.
+                await asyncio.wait([self._subscription.ended])
+                self._subscription = None
+            elif not told_lost:
+                told_lost = True
+                take(_LOST)
+            elif await self._resubscribe():
+                told_lost = False
+                take(_SUBSCRIBED)
+        await self._unsubscribe()  # what was made while the bus was closed
+
     async def close(self) -> None:
-        """End the subscription; a waiting iteration ends."""
+        """End the subscription; `listen` returns."""
         self._closed = True
         if self._pinger is not None:
             self._pinger.cancel()
             await asyncio.gather(self._pinger, return_exceptions=True)
-        await self._drop()
+        await self._unsubscribe()
 
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> BusEvent:
-        """Return the next event; waits as long as it takes, through any absence of Redis."""
-        while not self._closed:
-            if self._deaf:
-                self._deaf = False
-                return _DEAF
-            connection = self._connection
-            if connection is None:
-                if not self._told_lost:
-                    self._told_lost = True
-                    return _LOST
-                if await self._resubscribe():
-                    self._told_lost = False
-                    return _SUBSCRIBED
-                continue
-            try:
-                reply = await connection.read_response(timeout=math.inf, disconnect_on_error=False)
-            except (RedisError, OSError):
-                await self._drop(connection)
-                continue
-            if reply[0] == b"smessage":
-                event = self._parse(reply[2])
-                if event is not None:
-                    return event
-            elif reply[0] == b"sunsubscribe":
-                # Nobody here asked for it: the slot has moved to another node.
-                await self._drop(connection)
-        raise StopAsyncIteration
+    def _hear(self, payload: bytes) -> None:
+        event = self._parse(payload)
+        if event is not None:
+            self._take(event)
 
     def _parse(self, payload: bytes) -> BusEvent | None:
         """Read the header line of a payload; None for pings and for what has no known form."""
+        self._unheard = 0
         if payload == self._ping:
-            self._unheard = 0
             return None
+        self._heard = True
         header, _, body = payload.partition(b"\n")
         try:
             version, letter, connection_id, connected_at_ms, received_at_ms = header.split(b" ")
@@ -178,58 +175,35 @@ class Bus:
         """Try until there is a new subscription; False when closed or called off meanwhile."""
         backoff_s = _FIRST_BACKOFF_S
         while not (self._closed or self._deaf):
-            with contextlib.suppress(RemoteError), redis_errors():
-                self._connection = await self._subscribe()
+            with contextlib.suppress(RemoteError):
+                self._subscription = await self._subscribe()
                 return True
             await asyncio.sleep(backoff_s * (0.5 + random.random() / 2))  # noqa: S311 - spreads the return of many
             backoff_s = min(2 * backoff_s, _MOST_BACKOFF_S)
         return False
 
-    async def _subscribe(self) -> Connection:
+    async def _subscribe(self) -> Subscription:
         """Subscribe on the node that has the slot, found by its redirections from the configured one."""
-        host, port = self._settings.host, self._settings.port
+        address = (self._settings.host, self._settings.port)
         for _ in range(_MOST_HOPS):
-            connection = self._make_connection(host, port)
             try:
-                return await self._subscribe_on(connection)
-            except MovedError as moved:
-                await connection.disconnect(nowait=True)
-                host, port = moved.host or host, moved.port
-            except BaseException:
-                await connection.disconnect(nowait=True)
-                raise
+                return await subscribe(self._settings, address, self._channel, self._hear)
+            except SlotMoved as moved:
+                address = (moved.host or address[0], moved.port)
         raise ServiceUnavailable("Redis: redirected without end")
 
-    async def _subscribe_on(self, connection: Any) -> Connection:
-        await connection.connect()
-        await connection.send_command("SSUBSCRIBE", self._channel)
-        reply = await connection.read_response(timeout=self._settings.reply_timeout_s)
-        if not isinstance(reply, list) or reply[0] != b"ssubscribe":
-            raise ServiceUnavailable("Redis: no confirmation of the subscription")
-        subscribed: Connection = connection
-        return subscribed
-
-    def _make_connection(self, host: str, port: int) -> Connection:
-        options: dict[str, Any] = dict(parse_url(self._settings.url))
-        kind: type[Connection] = options.pop("connection_class", Connection)
-        options.update(host=host, port=port, protocol=2, retry=Retry(NoBackoff(), 0))
-        options.update(
-            socket_connect_timeout=self._settings.connect_timeout_s, socket_timeout=self._settings.reply_timeout_s
-        )
-        return kind(**options)
-
-    async def _drop(self, connection: Connection | None = None) -> None:
-        """Give up the subscription, if it still is the one given."""
-        current = self._connection
-        if current is None or (connection is not None and connection is not current):
-            return
-        self._connection = None
-        with contextlib.suppress(RedisError, OSError):
-            await current.disconnect(nowait=True)
+    async def _unsubscribe(self) -> None:
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None:
+            await subscription.close()
 
     async def _keep_pinging(self) -> None:
+        """Ping while nothing is heard: whatever comes by the channel proves as much as a ping, and costs nothing more."""
         while True:
             await asyncio.sleep(self._ping_every_s)
+            if self._heard:
+                self._heard = False
+                continue
             try:
                 with redis_errors():
                     await self._client.spublish(self._channel, self._ping)
@@ -238,6 +212,9 @@ class Bus:
             self._unheard += 1
             if self._unheard == _PINGS_TO_DEAF:
                 self._deaf = True
-            if self._unheard in (_PINGS_TO_RESUBSCRIBE, _PINGS_TO_DEAF):
-                # Ends the reading that is under way, which then sees why.
-                await self._drop()
+            if self._unheard in (_PINGS_TO_RESUBSCRIBE, _PINGS_TO_DEAF) and self._subscription is not None:
+                self._subscription.cut()  # upon which `listen` sees why
+
+
+def _ignore(_event: BusEvent) -> None:
+    """Take an event before anybody listens."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.adapters.bus import Bus, BusKind
+from gateway.adapters.bus import Bus, BusEvent, BusKind
 from gateway.adapters.connections import Connections
 from gateway.adapters.nova_sonic import NovaSonic
 from gateway.adapters.redis_client import channel_of, make_client
@@ -79,12 +79,15 @@ def test_the_bus(valkey: str) -> None:
         settings = redis_settings({"REDIS_URL": valkey})
         client = make_client(settings)
         bus = Bus(settings, client, "ann")
+        heard: asyncio.Queue[BusEvent] = asyncio.Queue()
         await bus.open()
+        listening = asyncio.ensure_future(bus.listen(heard.put_nowait))
         await client.spublish(channel_of("ann"), "1 m c 1 2\nfirst")
-        assert (await anext(bus)).body == b"first"
+        assert (await heard.get()).body == b"first"
         await client.execute_command("CLIENT KILL TYPE pubsub")
-        assert [(await anext(bus)).kind for _ in range(2)] == [BusKind.LOST, BusKind.SUBSCRIBED]
+        assert [(await heard.get()).kind for _ in range(2)] == [BusKind.LOST, BusKind.SUBSCRIBED]
         await bus.close()
+        await listening
         await client.aclose()
 
     _run(use())
