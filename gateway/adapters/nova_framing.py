@@ -11,7 +11,6 @@ Sources: AWS SDK reference, "Event stream encoding" (application/vnd.amazon.even
 ``AWS4-HMAC-SHA256-PAYLOAD``.
 """
 
-import hmac
 import json
 import struct
 import time
@@ -20,6 +19,8 @@ from collections.abc import Callable
 from hashlib import sha256
 from typing import Any, Final
 
+from gateway.adapters.sigv4 import Second, Seconds
+
 MAX_FRAME_BYTES: Final = 1024 * 1024
 """Longest frame taken from the service; its events are a hundredth of this."""
 
@@ -27,6 +28,7 @@ _OVERHEAD_BYTES: Final = 16
 _PRELUDE_BYTES: Final = 12
 _LENGTHS: Final = struct.Struct("!II")
 _U32: Final = struct.Struct("!I")
+_MILLISECONDS: Final = struct.Struct("!q")
 _STRING: Final = 7
 # Length in bytes of a header's value by its type; the types that are missing here carry their own length.
 _FIXED_VALUE_BYTES: Final = {0: 0, 1: 0, 2: 1, 3: 2, 4: 4, 5: 8, 8: 8, 9: 16}
@@ -95,32 +97,24 @@ class FrameSigner:
     ) -> None:
         self._prior = seed
         self._secret_key = secret_key
-        self._region = region
-        self._service = service
+        self._seconds = Seconds(region, service)
         self._clock = clock
-        self._day = ""
-        self._key = b""
+        self._second: Second | None = None
+        self._lead = ""
 
     def frame(self, payload: bytes) -> bytes:
         """Wrap an inner frame, or nothing for the last frame of a stream, into a signed one."""
         now_s = self._clock()
-        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now_s))
-        if stamp[:8] != self._day:
-            self._renew_key(stamp[:8])
-        date_header = _DATE_HEADER + struct.pack("!q", int(now_s * 1000))
-        to_sign = (
-            f"AWS4-HMAC-SHA256-PAYLOAD\n{stamp}\n{self._day}/{self._region}/{self._service}/aws4_request\n"
-            f"{self._prior}\n{sha256(date_header).hexdigest()}\n{sha256(payload).hexdigest()}"
+        second = self._seconds.at(now_s, self._secret_key)
+        if second is not self._second:
+            self._second = second
+            self._lead = f"AWS4-HMAC-SHA256-PAYLOAD\n{second.stamp}\n{second.scope}\n"
+        date_header = _DATE_HEADER + _MILLISECONDS.pack(int(now_s * 1000))
+        signature = second.mac.digest(
+            f"{self._lead}{self._prior}\n{sha256(date_header).hexdigest()}\n{sha256(payload).hexdigest()}"
         )
-        signature = hmac.digest(self._key, to_sign.encode(), "sha256")
         self._prior = signature.hex()
         return encode_frame(date_header + _SIGNATURE_HEADER + signature, payload)
-
-    def _renew_key(self, day: str) -> None:
-        key = b"AWS4" + self._secret_key.encode()
-        for part in (day, self._region, self._service, "aws4_request"):
-            key = hmac.digest(key, part.encode(), "sha256")
-        self._day, self._key = day, key
 
 
 class FrameReader:

@@ -8,7 +8,7 @@ Sources: RFC 9112 (HTTP/1.1); AWS Signature Version 4, "Create a signed AWS API 
 """
 
 import asyncio
-import hmac
+import functools
 import re
 import ssl
 import time
@@ -17,7 +17,10 @@ from hashlib import sha256
 from typing import Final, cast
 from urllib.parse import quote, urlsplit
 
+from gateway.adapters.sigv4 import Second, Seconds
+
 _MOST_IDLE: Final = 4
+_KEPT_PATHS: Final = 16
 _MOST_RESPONSE_BYTES: Final = 64 * 1024
 _STATUS: Final = re.compile(rb"HTTP/1\.1 ([1-5][0-9][0-9])[ \r]")
 _LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,7})[ \t]*\r\n", re.IGNORECASE)
@@ -39,11 +42,11 @@ class PostSigner:
     """
 
     def __init__(self, *, region: str, host: str, clock: Callable[[], float] = time.time) -> None:
-        self._region = region
         self._host = host
         self._clock = clock
-        self._key_for = ("", "")
-        self._key = b""
+        self._seconds = Seconds(region, _SERVICE)
+        self._made_for: tuple[Second, str, str | None] | None = None
+        self._canonical = self._lead = self._head = ""
 
     def headers(self, path: str, body: bytes, *, access_key: str, secret_key: str, token: str | None) -> str:
         """Return the header lines that authenticate a POST.
@@ -55,32 +58,28 @@ class PostSigner:
             secret_key: of the credentials.
             token: of temporary credentials.
         """
-        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._clock()))
-        day = stamp[:8]
-        if self._key_for != (day, secret_key):
-            self._renew_key(day, secret_key)
-        names = "host;x-amz-date"
-        canonical = f"host:{self._host}\nx-amz-date:{stamp}\n"
-        lines = f"x-amz-date: {stamp}\r\n"
-        if token:
-            names += ";x-amz-security-token"
-            canonical += f"x-amz-security-token:{token}\n"
-            lines += f"x-amz-security-token: {token}\r\n"
-        # A path is encoded once more for the signature, everywhere but in S3.
-        request = f"POST\n{quote(path, safe='/-_.~')}\n\n{canonical}\n{names}\n{sha256(body).hexdigest()}"
-        scope = f"{day}/{self._region}/{_SERVICE}/aws4_request"
-        to_sign = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{sha256(request.encode()).hexdigest()}"
-        signature = hmac.digest(self._key, to_sign.encode(), "sha256").hex()
-        return (
-            f"{lines}authorization: AWS4-HMAC-SHA256 Credential={access_key}/{scope}, "
-            f"SignedHeaders={names}, Signature={signature}\r\n"
-        )
+        second = self._seconds.at(self._clock(), secret_key)
+        if self._made_for != (second, access_key, token):
+            self._make(second, access_key, token)
+        request = f"POST\n{_encoded_again(path)}{self._canonical}{sha256(body).hexdigest()}"
+        signature = second.mac.digest(f"{self._lead}{sha256(request.encode()).hexdigest()}").hex()
+        return f"{self._head}{signature}\r\n"
 
-    def _renew_key(self, day: str, secret_key: str) -> None:
-        key = f"AWS4{secret_key}".encode()
-        for part in (day, self._region, _SERVICE, "aws4_request"):
-            key = hmac.digest(key, part.encode(), "sha256")
-        self._key_for, self._key = (day, secret_key), key
+    def _make(self, second: Second, access_key: str, token: str | None) -> None:
+        """Make what all requests of a second share."""
+        headers = {"host": self._host, "x-amz-date": second.stamp}
+        if token:
+            headers["x-amz-security-token"] = token
+        names = ";".join(headers)
+        canonical = "".join(f"{name}:{value}\n" for name, value in headers.items())
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items() if name != "host")
+        self._made_for = (second, access_key, token)
+        self._canonical = f"\n\n{canonical}\n{names}\n"
+        self._lead = f"AWS4-HMAC-SHA256\n{second.stamp}\n{second.scope}\n"
+        self._head = (
+            f"{lines}authorization: AWS4-HMAC-SHA256 Credential={access_key}/{second.scope}, "
+            f"SignedHeaders={names}, Signature="
+        )
 
 
 class PostPool:
@@ -120,7 +119,7 @@ class PostPool:
         Raises:
             PostFailedError: there is no status; what was posted may have arrived.
         """
-        path = f"{self._base}/@connections/{quote(connection_id, safe='-_.~')}"
+        path = self._base + _path(connection_id)
         signed = self._signer.headers(path, body, access_key=access_key, secret_key=secret_key, token=token)
         request = (
             f"POST {path} HTTP/1.1\r\nhost: {self._netloc}\r\ncontent-length: {len(body)}\r\n{signed}\r\n".encode()
@@ -169,6 +168,17 @@ class PostPool:
         else:
             connection.close()
         return status
+
+
+@functools.lru_cache(maxsize=_KEPT_PATHS)
+def _path(connection_id: str) -> str:
+    return f"/@connections/{quote(connection_id, safe='-_.~')}"
+
+
+@functools.lru_cache(maxsize=_KEPT_PATHS)
+def _encoded_again(path: str) -> str:
+    """A path is encoded once more for the signature, everywhere but in S3."""
+    return quote(path, safe="/-_.~")
 
 
 class _StaleError(Exception):

@@ -127,18 +127,45 @@ async def test_a_post_arrives(open_endpoint: OpenEndpoint, *, short_way: bool) -
     assert "/us-east-1/execute-api/aws4_request" in headers["authorization"]
 
 
-@pytest.mark.parametrize("token", [None, "session/token+=="])
-def test_the_signature_is_botocores(monkeypatch: pytest.MonkeyPatch, token: str | None) -> None:
-    """The same request at the same moment is signed as botocore signs it."""
-    moment = dt.datetime(2026, 11, 20, 12, 0, 0, tzinfo=dt.UTC)
+NOON = dt.datetime(2026, 11, 20, 12, 0, 0, tzinfo=dt.UTC)
+
+
+def _as_botocore_signs(
+    monkeypatch: pytest.MonkeyPatch, path: str, body: bytes, keys: tuple[str, str, str | None], moment: dt.datetime
+) -> dict[str, str]:
     monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda: moment.replace(tzinfo=None))
-    path, body = "/prod/@connections/a%2Bb%3D", b"hello"
     request = AWSRequest("POST", f"https://api.example.com{path}", data=body)
-    SigV4Auth(Credentials("AKID", "secret", token), "execute-api", "us-east-1").add_auth(request)
-    signer = PostSigner(region="us-east-1", host="api.example.com", clock=moment.timestamp)
-    lines = signer.headers(path, body, access_key="AKID", secret_key="secret", token=token).split("\r\n")
-    ours = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines if line)}
-    assert ours == {name.lower(): value for name, value in request.headers.items()}
+    SigV4Auth(Credentials(*keys), "execute-api", "us-east-1").add_auth(request)
+    return {name.lower(): value for name, value in request.headers.items()}
+
+
+def test_the_signature_is_botocores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same request at the same moment is signed as botocore signs it, whatever changed since the one before."""
+    path, other, body = "/prod/@connections/a%2Bb%3D", "/prod/@connections/c", b"hello"
+    lasting, temporary = ("AKID", "secret", None), ("AKID", "secret", "session/token+==")
+    renewed, rotated = ("AKID", "secret", "second"), ("AKIE", "another", "second")
+    later, tomorrow = NOON + dt.timedelta(seconds=1.7), NOON + dt.timedelta(days=1)
+    steps = (
+        (path, body, lasting, NOON),
+        (path, b"world", lasting, NOON + dt.timedelta(milliseconds=999)),
+        (other, body, lasting, NOON),
+        (path, body, temporary, NOON),
+        (path, body, renewed, NOON),
+        (path, body, rotated, NOON),
+        (path, body, ("AKIE", "third", "second"), NOON),
+        (path, body, rotated, later),
+        (path, body, rotated, tomorrow),
+        (path, body, lasting, tomorrow),
+    )
+    clock = iter(moment.timestamp() for *_, moment in steps)
+    signer = PostSigner(region="us-east-1", host="api.example.com", clock=lambda: next(clock))
+    for step in steps:
+        step_path, step_body, keys, _moment = step
+        lines = signer.headers(step_path, step_body, access_key=keys[0], secret_key=keys[1], token=keys[2])
+        ours = {
+            name.lower(): value for name, _, value in (line.partition(": ") for line in lines.split("\r\n") if line)
+        }
+        assert ours == _as_botocore_signs(monkeypatch, *step)
 
 
 async def test_temporary_credentials(open_endpoint: OpenEndpoint, monkeypatch: pytest.MonkeyPatch) -> None:
