@@ -46,6 +46,7 @@ def up_options(given: argparse.Namespace) -> Options:
             delivery_jitter_ms=given.delivery_jitter_ms, post_jitter_ms=given.post_jitter_ms, seed=given.seed
         ),
         redis_restarts=given.redis_restarts,
+        nova_restarts=given.nova_restarts,
         lazy=given.lazy,
         nova=tuple(given.nova),
         limits=dict(given.limit),
@@ -71,6 +72,9 @@ def _add_up(up: argparse.ArgumentParser) -> None:
     tests.add_argument("--post-jitter-ms", type=float, default=0.0, metavar="MS", help="shuffle what is sent to phones")
     tests.add_argument("--seed", type=int, default=0, metavar="N", help="of the shuffling")
     tests.add_argument("--redis-restarts", type=int, default=0, metavar="N", help="start Valkey again when it dies")
+    tests.add_argument(
+        "--nova-restarts", type=int, default=0, metavar="N", help="start Nova's stand-in again when it dies"
+    )
     tests.add_argument("--lazy", action="store_true", help="import each function at its first use, for a quick start")
     tests.add_argument("--nova", action="append", default=[], metavar="NAME=VALUE", help="a setting of Nova's stand-in")
     tests.add_argument(

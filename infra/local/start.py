@@ -56,6 +56,7 @@ class Options:
         lines: conversations at once; 0 takes ``MAYA_LINES``, else 16.
         disorder: how messages are shuffled.
         redis_restarts: how often Valkey is started again on its port when it dies, as in the cloud.
+        nova_restarts: how often the Nova Sonic stand-in is started again on its ports when it dies; it has forgotten everything.
         lazy: whether each function is imported at its first use only.
         nova: settings of the Nova Sonic stand-in, each ``NAME=VALUE``.
         limits: limits of the local API Gateway that differ from AWS's, by their names in ``ApiLimits``.
@@ -70,6 +71,7 @@ class Options:
     lines: int = 0
     disorder: Disorder = field(default=Disorder())
     redis_restarts: int = 0
+    nova_restarts: int = 0
     lazy: bool = False
     nova: tuple[str, ...] = ()
     limits: Mapping[str, int | float] = field(default_factory=dict)
@@ -233,9 +235,13 @@ class Start:
         files = certificates.issue(self._private, now=dt.datetime.now(dt.UTC), also_trust=self._also_trusted())
         options = self._options
         voice, note = await _choose_voice(options.voice)
+        port, control_port = options.ports.bedrock, options.ports.nova_control
+        if options.nova_restarts:
+            # It must come back where it was.
+            port, control_port = port or valkey.free_port(), control_port or valkey.free_port()
         arguments = [
-            *("--port", str(options.ports.bedrock)),
-            *("--control-port", str(options.ports.nova_control)),
+            *("--port", str(port)),
+            *("--control-port", str(control_port)),
             *("--cert", str(files.certificate)),
             *("--key", str(files.key)),
             *("--voice", voice),
@@ -244,7 +250,13 @@ class Start:
             *(("--record",) if options.record else ()),
             *(word for setting in options.nova for word in ("--set", setting)),
         ]
-        ready = await self._start_module("nova", arguments, stop_stage=_STOP_SERVICES, ready_within_s=_NOVA_WITHIN_S)
+        ready = await self._start_module(
+            "nova",
+            arguments,
+            stop_stage=_STOP_SERVICES,
+            ready_within_s=_NOVA_WITHIN_S,
+            restarts=options.nova_restarts,
+        )
         return _Bedrock(
             f"https://127.0.0.1:{ready['port']}",
             str(files.ca_bundle),
@@ -346,6 +358,7 @@ class Start:
         stdin: Callable[[], Awaitable[bytes]] | None = None,
         ready_within_s: float = 30.0,
         grace_s: float = 5.0,
+        restarts: int = 0,
     ) -> dict[str, Any]:
         """Start ``python -m infra.local.<name>`` and return what its ready file says."""
         ready = self._private / "ready" / f"{name}.json"
@@ -358,9 +371,12 @@ class Start:
             stop_stage=stop_stage,
             ready_within_s=ready_within_s,
             grace_s=grace_s,
+            restarts=restarts,
         )
         await self._supervisor.start(part)
         document: dict[str, Any] = json.loads(ready.read_text())
+        # One that is started again is ready when it has written the file anew.
+        ready.unlink()
         return document
 
 

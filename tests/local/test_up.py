@@ -1,12 +1,14 @@
 """The local cloud as a whole: real processes, by its commands."""
 
 import contextlib
+import json
 import signal
 import socket
 import ssl
 import subprocess
 import sys
 import urllib.parse
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -225,6 +227,17 @@ def test_valkey_comes_back_where_it_was(tmp_path: Path) -> None:
         with cloud.redis() as connection:
             assert connection.keys() == []
         assert {**cloud.state.pids, "valkey": 0} == {**before.pids, "valkey": 0}
+
+
+def test_novas_stand_in_comes_back_where_it_was(tmp_path: Path) -> None:
+    """With restarts allowed a killed one is started again on its ports, and the state file tells its new process."""
+    with launch(tmp_path / "state.json", *LAZY, "--nova-restarts", "1") as cloud:
+        before = cloud.state
+        cloud.send("nova", signal.SIGKILL)
+        eventually(lambda: cloud.state.pids["nova"] != before.pids["nova"])
+        with urllib.request.urlopen(f"{cloud.state.nova_control_url}/metrics") as answer:  # noqa: S310 - this test's own server
+            assert json.load(answer)["opened_streams"] == 0
+        assert cloud.state.bedrock_url == before.bedrock_url
 
 
 def test_the_cloud_goes_with_the_process_that_started_it(tmp_path: Path) -> None:

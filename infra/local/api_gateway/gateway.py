@@ -23,6 +23,7 @@ from infra.local.api_gateway import events, routes
 from infra.local.api_gateway.clock import Clock, SystemClock
 from infra.local.api_gateway.handshake import Handshake, with_subprotocol
 from infra.local.api_gateway.integrations import Failure, Integrations, Invoker
+from infra.local.api_gateway.post_faults import PostFaults
 from infra.local.api_gateway.sessions import Phase, Session, Sessions
 from infra.local.api_gateway.throttle import TokenBucket
 from infra.local.cloud_config import ApiConfig
@@ -70,6 +71,7 @@ class WebSocketApi:
         self._handshake = Handshake(
             config, region=region, account_id=account_id, integrations=self._integrations, clock=self.clock
         )
+        self.post_faults = PostFaults()
         self._selector = routes.RouteSelector(config.route_selection_expression, config.routes)
         self._bucket = TokenBucket(limits.messages_per_s, limits.messages_burst, self.clock.monotonic_s())
         self._server: Server | None = None

@@ -2,22 +2,28 @@
 
 Source: the API Gateway Management API reference (boto3 ``apigatewaymanagementapi``): status codes and exceptions. The error
 type travels in ``x-amzn-ErrorType``, from which SDKs make their modelled exceptions.
+
+Control endpoints, for tests: ``POST /_local/post-faults`` orders posts to fail (see ``post_faults``), ``GET`` tells how many still are to,
+``DELETE`` forgets them.
 """
 
 from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import json
 import uuid
 
 from aiohttp import web
 
 from infra.local.api_gateway.gateway import WebSocketApi
+from infra.local.api_gateway.post_faults import PostFaults
 from infra.local.api_gateway.sessions import Session
 
 _CONNECTION = "/{stage}/@connections/{connection_id}"
 _SIGNATURE = "AWS4-HMAC-SHA256"
 _CHUNK_BYTES = 64 * 1024
+_POST_FAULTS = "/_local/post-faults"
 
 
 class ManagementError(Exception):
@@ -32,6 +38,10 @@ class ManagementError(Exception):
 def make_app(api: WebSocketApi) -> web.Application:
     """Build the HTTP application of an API's ``@connections``."""
     app = web.Application(client_max_size=0)
+    faults = _PostFaultControl(api.post_faults)
+    app.router.add_get(_POST_FAULTS, faults.left)
+    app.router.add_post(_POST_FAULTS, faults.order)
+    app.router.add_delete(_POST_FAULTS, faults.clear)
     app.router.add_route("*", "/{path:.*}", Management(api).handle)
     return app
 
@@ -89,6 +99,9 @@ class Management:
         if api.config.post_jitter_ms > 0:
             await asyncio.sleep(api.random.uniform(0, api.config.post_jitter_ms) / 1000)
         session = self._session(connection_id)
+        refusal = api.post_faults.take(session)
+        if refusal is not None:
+            raise ManagementError(*refusal)
         if session.buffered_bytes + size > api.config.limits.send_buffer_bytes:
             raise ManagementError(429, "LimitExceededException", "The client does not take its messages fast enough")
         session.touch(api.clock.monotonic_s(), api.clock.epoch_ms())
@@ -104,6 +117,27 @@ class Management:
             "identity": identity,
         }
         return web.json_response(answer)
+
+
+class _PostFaultControl:
+    """Request handlers of the control endpoints."""
+
+    def __init__(self, faults: PostFaults) -> None:
+        self._faults = faults
+
+    async def left(self, _request: web.Request) -> web.Response:
+        return web.json_response({"left": self._faults.left})
+
+    async def order(self, request: web.Request) -> web.Response:
+        try:
+            self._faults.order(json.loads((await _read(request, _CHUNK_BYTES))[0]))
+        except (ValueError, RecursionError) as error:
+            return web.json_response({"error": str(error)}, status=400)
+        return web.json_response({"left": self._faults.left})
+
+    async def clear(self, _request: web.Request) -> web.Response:
+        self._faults.clear()
+        return web.json_response({"left": 0})
 
 
 async def _read(request: web.Request, limit_bytes: int) -> tuple[bytes, int]:

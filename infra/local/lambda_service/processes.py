@@ -1,4 +1,4 @@
-"""CPU time and memory of the service's processes, for benches."""
+"""The service's processes: CPU time and memory for benches, what each is doing for tests that kill them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,12 @@ class ProcessNote:
 
     pid: int
     invocations: int
-    busy: bool
+    request_id: str | None
+
+    @property
+    def busy(self) -> bool:
+        """Whether an invocation is under way."""
+        return self.request_id is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +59,11 @@ def survey(service: LambdaService) -> list[FunctionNote]:
             function=pool.function.name,
             template_pid=pool.source.template_pid,
             environments=tuple(
-                ProcessNote(environment.pid, environment.invocations, environment.call is not None)
+                ProcessNote(
+                    environment.pid,
+                    environment.invocations,
+                    None if environment.call is None else environment.call.request_id,
+                )
                 for environment in pool.source.environments
                 if environment.pid
             ),
@@ -62,6 +71,23 @@ def survey(service: LambdaService) -> list[FunctionNote]:
         )
         for pool in service.pools
     ]
+
+
+def underway(service: LambdaService) -> dict[str, Any]:
+    """Build the answer of ``GET /_local/invocations``; call it on the service's event loop.
+
+    The answer has for each function ``started`` (invocations so far) and ``running``: ``request_id`` and ``pid`` of each
+    invocation that is under way.
+    """
+    return {
+        note.function: {
+            "started": note.ended.invocations + sum(process.invocations for process in note.environments),
+            "running": [
+                {"request_id": process.request_id, "pid": process.pid} for process in note.environments if process.busy
+            ],
+        }
+        for note in survey(service)
+    }
 
 
 def describe(notes: list[FunctionNote]) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 Source: the AWS Lambda API reference, Invoke: status codes, headers and error shapes.
 
-Control endpoints: ``GET /_local/processes`` (CPU time and memory of every process, for benches).
+Control endpoints: ``GET /_local/processes`` (CPU time and memory of every process, for benches) and
+``GET /_local/invocations`` (what is under way in which process, for tests that kill it).
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ def make_app(service: LambdaService) -> web.Application:
     app = web.Application(client_max_size=0)
     app.router.add_post(_INVOKE, api.invoke)
     app.router.add_get("/_local/processes", api.processes)
+    app.router.add_get("/_local/invocations", api.invocations)
     return app
 
 
@@ -53,6 +55,10 @@ class LambdaApi:
     async def processes(self, _request: web.Request) -> web.StreamResponse:
         """``GET /_local/processes``: see ``processes.describe``."""
         return web.json_response(await asyncio.to_thread(processes.describe, processes.survey(self._service)))
+
+    async def invocations(self, _request: web.Request) -> web.StreamResponse:
+        """``GET /_local/invocations``: see ``processes.underway``."""
+        return web.json_response(processes.underway(self._service))
 
     async def _invoke(self, request: web.Request) -> web.StreamResponse:
         name = request.match_info["name"]

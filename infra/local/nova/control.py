@@ -7,9 +7,11 @@
 | `POST /settings` | `{name: value}` for the streams that open from now on, see `settings` |
 | `GET /settings` | all of them |
 | `GET /streams` | every stream: times, counts, how it ended; with `--record` also prompt, history and events, never audio |
+| `GET /streams?brief=1` | the same without prompt, history and events, but with the first 640 bytes that were heard |
 | `GET /streams/{id}` | one of them |
 | `GET /streams/{id}/heard` | with `--record`: PCM received, 16-bit little-endian mono at the container's rate |
 | `GET /streams/{id}/said` | with `--record`: PCM sent, in order; the header `x-cuts` is a JSON list of the byte offsets at which the learner interrupted |
+| `POST /die` | every stream with what it heard and said (base64), up to the moment of death: SIGKILL comes before anything else is done |
 | `POST /reset` | forget orders, changed settings and closed streams |
 | `GET /metrics` | CPU seconds and peak memory of the process, counts of streams |
 """
@@ -18,6 +20,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import signal
+import socket
 import sys
 import time
 from typing import Any
@@ -44,6 +49,7 @@ def control_app(service: Service) -> web.Application:
             web.get("/streams/{id}", control.stream),
             web.get("/streams/{id}/heard", control.heard),
             web.get("/streams/{id}/said", control.said),
+            web.post("/die", control.die),
             web.post("/reset", control.reset),
             web.get("/metrics", control.metrics),
         ]
@@ -86,8 +92,8 @@ class _Control:
         return web.json_response(dataclasses.asdict(self._service.settings))
 
     async def streams(self, request: web.Request) -> web.Response:
-        del request
-        return web.json_response(self._service.records.documents())
+        records = self._service.records
+        return web.json_response(records.summaries() if "brief" in request.query else records.documents())
 
     async def stream(self, request: web.Request) -> web.Response:
         return web.json_response(self._record(request).document())
@@ -102,6 +108,17 @@ class _Control:
             content_type="application/octet-stream",
             headers={"x-cuts": json.dumps(record.cuts)},
         )
+
+    async def die(self, request: web.Request) -> web.Response:
+        """Answer past the event loop, so that it does nothing between the answer's making and the end."""
+        content = json.dumps(self._service.records.whole()).encode()
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
+        assert request.transport is not None
+        with socket.socket(fileno=os.dup(request.transport.get_extra_info("socket").fileno())) as line:
+            line.setblocking(True)
+            line.sendall(head.encode() + content)
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError("outlived SIGKILL")
 
     async def reset(self, request: web.Request) -> web.Response:
         del request
@@ -141,6 +158,7 @@ def _order_document(order: Order) -> dict[str, Any]:
         "operation": order.operation,
         "scope": order.scope,
         "count": order.count,
+        "client_pid": order.client_pid,
         "when": {key: value for key, value in dataclasses.asdict(order.fault.trigger).items() if value},
     }
 

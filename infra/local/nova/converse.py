@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from infra.local.nova import fields, service_errors
-from infra.local.nova.faults import Effect, Fault
+from infra.local.nova.faults import Client, Effect, Fault, anybody
 from infra.local.nova.fields import Check, Fields
 from infra.local.nova.interfaces import ToolSpec
 from infra.local.nova.service import Service, report_crash
@@ -123,7 +123,9 @@ def model_of(method: str, path: str) -> str:
     return unquote(match.group(1))
 
 
-async def converse(service: Service, *, model_id: str, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
+async def converse(
+    service: Service, *, model_id: str, headers: Mapping[str, str], body: bytes, client: Client = anybody
+) -> dict[str, Any]:
     """Return the response document of one call.
 
     Raises:
@@ -131,7 +133,7 @@ async def converse(service: Service, *, model_id: str, headers: Mapping[str, str
         ConnectionWantedGoneError: a fault wants the connection dropped.
     """
     started_s = time.monotonic()
-    await _apply(service.faults.for_operation("converse"))
+    await _apply(service.faults.for_operation("converse", client))
     if "authorization" not in headers:
         raise HttpError(*service_errors.NO_CREDENTIALS)
     if model_id not in TEXT_MODELS:

@@ -4,6 +4,7 @@ A fault as the control API takes it (`POST /faults`):
 
     {"fault": "rst", "code": 2,                      the kind and its parameters, see KINDS
      "scope": "next", "count": 1,                    "next" `count` streams (default), "all" from now on, or a stream's id
+     "client_pid": 4711,                             next or all of this process only; every client's when it is left out
      "when": {"after_ms": 500}}                      the trigger; at once when it is left out
 
 Triggers: `{"after_ms": t}` of the stream's life, `{"after_audio_inputs": n}`, `{"after_outputs": n}`,
@@ -124,6 +125,14 @@ _BEHAVIOURS: Mapping[str, Callable[[Behaviour, Mapping[str, Any]], Behaviour]] =
 CONVERSE_EFFECTS = frozenset({Effect.REFUSE, Effect.ABORT, Effect.DELAY})
 """Effects that a Converse call can show."""
 
+type Client = Callable[[int], bool]
+"""Says whether the client is the process of that id."""
+
+
+def anybody(_pid: int) -> bool:
+    """Be a client of which no process is known."""
+    return False
+
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
@@ -162,12 +171,18 @@ class Order:
         operation: `"sonic"` or `"converse"`.
         scope: `"next"`, `"all"` or a stream's id.
         count: how many with `"next"`.
+        client_pid: whose, with `"next"` and `"all"`; None: everybody's.
     """
 
     fault: Fault
     operation: str
     scope: str
     count: int
+    client_pid: int | None = None
+
+    def is_for(self, client: Client) -> bool:
+        """Whether it is for what this client opens."""
+        return self.client_pid is None or client(self.client_pid)
 
 
 def parse_order(document: Any) -> Order:
@@ -182,7 +197,7 @@ def parse_order(document: Any) -> Order:
     kind = KINDS.get(name) if isinstance(name, str) else None
     if kind is None or not isinstance(name, str):
         raise BadFault(f"fault is one of {', '.join(sorted(KINDS))}")
-    unknown = document.keys() - kind.defaults.keys() - {"fault", "scope", "count", "when", "operation"}
+    unknown = document.keys() - kind.defaults.keys() - {"fault", "scope", "count", "when", "operation", "client_pid"}
     if unknown:
         raise BadFault(f"{name} has no field {min(unknown)}")
     parameters = {key: _parameter(key, default, document.get(key, default)) for key, default in kind.defaults.items()}
@@ -195,8 +210,11 @@ def parse_order(document: Any) -> Order:
         raise BadFault("scope is next, all or a stream's id")
     if not isinstance(count, int) or isinstance(count, bool) or count < 1:
         raise BadFault("count is a whole number from 1 on")
+    client_pid = document.get("client_pid")
+    if client_pid is not None and (not isinstance(client_pid, int) or isinstance(client_pid, bool) or client_pid < 1):
+        raise BadFault("client_pid is the id of a process")
     fault = Fault(name, kind.effect, parameters, _trigger(document.get("when", {})))
-    return Order(fault, operation, scope, count)
+    return Order(fault, operation, scope, count, client_pid)
 
 
 def _parameter(key: str, default: Any, value: Any) -> Any:
@@ -294,14 +312,18 @@ class FaultBook:
         """Forget all orders."""
         self._orders.clear()
 
-    def for_connection(self) -> bool:
+    def for_connection(self, client: Client = anybody) -> bool:
         """Return whether the connection that is being made is to be refused."""
-        return bool(self._take(lambda order: order.fault.effect is Effect.REFUSE_CONNECTION))
+        return bool(self._take(lambda order: order.fault.effect is Effect.REFUSE_CONNECTION and order.is_for(client)))
 
-    def for_operation(self, operation: str) -> list[Fault]:
+    def for_operation(self, operation: str, client: Client = anybody) -> list[Fault]:
         """Return the faults of the stream or Converse call that opens now."""
         return self._take(
-            lambda order: order.operation == operation and order.fault.effect is not Effect.REFUSE_CONNECTION
+            lambda order: (
+                order.operation == operation
+                and order.fault.effect is not Effect.REFUSE_CONNECTION
+                and order.is_for(client)
+            )
         )
 
     def _take(self, chosen: Callable[[Order], bool]) -> list[Fault]:

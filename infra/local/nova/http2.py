@@ -60,6 +60,11 @@ class StreamPort:
         self.ending = False
         self.over = False
 
+    @property
+    def client_address(self) -> tuple[str, int] | None:
+        """Host and port of the client's end of the connection, None when it is gone."""
+        return self._connection.client_address
+
     def respond(self, status: int, headers: Mapping[str, str]) -> None:
         """Send response headers."""
         if not self.over:
@@ -128,6 +133,14 @@ class Http2Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self.lost = asyncio.Event()
         """Set once the connection is gone."""
+
+    @property
+    def client_address(self) -> tuple[str, int] | None:
+        """Host and port of the client's end."""
+        if self._transport is None:
+            return None
+        address: tuple[str, int] | None = self._transport.get_extra_info("peername")
+        return address
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Send the server's settings."""

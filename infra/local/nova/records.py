@@ -5,6 +5,7 @@ Everything is in memory and bounded; nothing is written but the tap, which holds
 
 from __future__ import annotations
 
+import base64
 import json
 from collections import Counter, OrderedDict, deque
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from typing import Any, Literal, TextIO
 _KEPT_STREAMS = 1_000
 _KEPT_EVENTS = 20_000
 _KEPT_PCM_BYTES = 1 << 30
+_FIRST_BYTES = 640
 
 
 @dataclass(slots=True)
@@ -50,8 +52,8 @@ class StreamRecord:
     said: bytearray = field(default_factory=bytearray)
     cuts: list[int] = field(default_factory=list)
 
-    def document(self) -> dict[str, Any]:
-        """Return it for the control API, without speech."""
+    def summary(self) -> dict[str, Any]:
+        """Return times and counts, and the first bytes that were heard, by which a recorded stream's learner is known."""
         return {
             "id": self.stream_id,
             "model": self.model_id,
@@ -62,6 +64,15 @@ class StreamRecord:
             "outputs": dict(self.outputs),
             "heard_bytes": self.heard_bytes,
             "said_bytes": self.said_bytes,
+            "heard_first": base64.b64encode(self.heard[:_FIRST_BYTES]).decode(),
+        }
+
+    def document(self) -> dict[str, Any]:
+        """Return it for the control API, without speech."""
+        summary = self.summary()
+        del summary["heard_first"]
+        return {
+            **summary,
             "system_prompt": self.system_prompt,
             "history": self.history,
             "cuts": self.cuts,
@@ -132,6 +143,21 @@ class Records:
     def documents(self) -> list[dict[str, Any]]:
         """Return all records, the oldest first."""
         return [record.document() for record in self._streams.values()]
+
+    def summaries(self) -> list[dict[str, Any]]:
+        """Return all records in brief, the oldest first."""
+        return [record.summary() for record in self._streams.values()]
+
+    def whole(self) -> list[dict[str, Any]]:
+        """Return all records with their speech, in base64."""
+        return [
+            {
+                **record.document(),
+                "heard": base64.b64encode(record.heard).decode(),
+                "said": base64.b64encode(record.said).decode(),
+            }
+            for record in self._streams.values()
+        ]
 
     def forget_closed(self) -> None:
         """Drop the records of closed streams."""

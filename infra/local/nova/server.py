@@ -18,6 +18,7 @@ from weakref import WeakSet
 from aiohttp import web
 
 from infra.local.nova import service_errors
+from infra.local.nova.clients import process_of
 from infra.local.nova.converse import ConnectionWantedGoneError, converse, model_of
 from infra.local.nova.http2 import Http2Connection, StreamApp, StreamPort
 from infra.local.nova.service import Service, unix_ms
@@ -136,12 +137,12 @@ class Server:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                raw, _ = await loop.sock_accept(listener)
+                raw, address = await loop.sock_accept(listener)
             except OSError:
                 # Out of file descriptors, or the client has gone: the listener itself is fine.
                 await asyncio.sleep(_ACCEPT_RETRY_S)
                 continue
-            if self._service.faults.for_connection():
+            if self._service.faults.for_connection(process_of(address)):
                 raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 raw.close()
                 continue
@@ -166,7 +167,7 @@ class Server:
         request_id = service.new_id()
         try:
             model_id = _stream_model(headers)
-            faults = service.faults.for_operation("sonic")
+            faults = service.faults.for_operation("sonic", process_of(port.client_address))
             profile = service.admit(model_id, headers)
         except HttpError as error:
             respond_with_error(port, error, request_id)
@@ -185,7 +186,8 @@ class Server:
             model_id = model_of(request.method, request.path)
             body = await request.read()
             headers = {name.lower(): value for name, value in request.headers.items()}
-            document = await converse(self._service, model_id=model_id, headers=headers, body=body)
+            client = process_of(None if request.transport is None else request.transport.get_extra_info("peername"))
+            document = await converse(self._service, model_id=model_id, headers=headers, body=body, client=client)
         except HttpError as error:
             content = json.dumps({"message": error.message}).encode()
             return web.Response(status=error.status, body=content, headers=error_headers(error, request_id))

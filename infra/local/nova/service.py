@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from infra.local.nova import service_errors
-from infra.local.nova.faults import Fault, FaultBook, Order
+from infra.local.nova.faults import Client, Fault, FaultBook, Order
 from infra.local.nova.interfaces import EarsFactory, MindFactory, Voice, VoiceKind
 from infra.local.nova.records import Records
 from infra.local.nova.service_errors import HttpError
@@ -25,6 +25,11 @@ class Faultable(Protocol):
     @property
     def model_id(self) -> str:
         """The model that answers."""
+        ...
+
+    @property
+    def client(self) -> Client:
+        """Who holds the stream."""
         ...
 
     def order(self, fault: Fault) -> None:
@@ -93,7 +98,8 @@ class Service:
             self.faults.add(order)
             if order.scope == "all" and order.operation == "sonic":
                 for stream in list(self.open_streams.values()):
-                    stream.order(order.fault)
+                    if order.is_for(stream.client):
+                        stream.order(order.fault)
             return True
         stream_or_none = self.open_streams.get(order.scope)
         if stream_or_none is None:

@@ -20,8 +20,9 @@ from infra.local.nova.actions import (
     Speak,
     Transcribe,
 )
+from infra.local.nova.clients import process_of
 from infra.local.nova.engine import SessionEngine
-from infra.local.nova.faults import Effect, Fault, StreamFaults
+from infra.local.nova.faults import Client, Effect, Fault, StreamFaults
 from infra.local.nova.http2 import StreamPort
 from infra.local.nova.inputs import AudioOpened, AudioReceived, PromptStarted, SystemGiven
 from infra.local.nova.interfaces import Ears, Endpointing, HistoryMessage, Mind, ToolSpec
@@ -113,6 +114,11 @@ class SonicStream:
     def model_id(self) -> str:
         """The model that answers."""
         return self._model_id
+
+    @property
+    def client(self) -> Client:
+        """Who holds the stream."""
+        return process_of(self._port.client_address)
 
     # What the transport calls.
 

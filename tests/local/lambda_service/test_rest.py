@@ -244,3 +244,27 @@ async def test_processes(start_service: StartService, function: MakeFunction, co
     assert count["cpu_s"] >= count["template"]["cpu_s"]
     assert misbehave["ended"]["environments"] == misbehave["invocations"] == 1
     assert misbehave["environments"] == []
+
+
+async def test_what_is_under_way(
+    start_service: StartService, function: MakeFunction, connect: Connect, meeting: Meeting
+) -> None:
+    """Each running invocation is told with its process, by the request id that its caller was given; ended ones are counted."""
+    service = await start_service(function("meet"), function("echo"))
+    url, invoke, _ = await connect(service)
+
+    def look() -> Any:
+        with urllib.request.urlopen(f"{url}/_local/invocations") as answer:  # noqa: S310 - this test's own server
+            return json.load(answer)
+
+    payload = json.dumps({"port": meeting.port}).encode()
+    response = await invoke("meet", payload, InvocationType="Event")
+    visitor = await meeting.next()
+    running = {"request_id": response["ResponseMetadata"]["RequestId"], "pid": visitor.pid}
+    assert await asyncio.to_thread(look) == {
+        "meet": {"started": 1, "running": [running]},
+        "echo": {"started": 0, "running": []},
+    }
+    visitor.let_go()
+    assert await service.drain(10)
+    assert (await asyncio.to_thread(look))["meet"] == {"started": 1, "running": []}

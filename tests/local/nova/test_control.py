@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import os
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -94,6 +96,7 @@ async def test_faults_can_be_ordered_and_seen(sim: Sim, control: Control) -> Non
     [
         ("/faults", {"fault": "explode"}, 400, "fault is one of"),
         ("/faults", {"fault": "rst", "scope": "s99"}, 404, "no open stream"),
+        ("/faults", {"fault": "rst", "client_pid": "ann"}, 400, "client_pid"),
         ("/settings", {"volume": 11}, 400, "volume"),
         ("/settings", [], 400, "JSON object"),
         ("/streams/s99", None, 404, "no stream"),
@@ -145,3 +148,24 @@ async def test_speech_is_not_there_without_recording(open_sim: OpenSim) -> None:
             assert status == 409
             assert "--record" in document["error"]
             assert (await control.ask("GET", "/streams/s1"))[1]["events"] == []
+
+
+async def test_streams_in_brief(sim: Sim, control: Control) -> None:
+    """Counts and the first that was heard, no words."""
+    await _one_turn(sim)
+    _, (brief,) = await control.ask("GET", "/streams?brief=1")
+    _, (whole,) = await control.ask("GET", "/streams")
+    assert base64.b64decode(brief.pop("heard_first")) == bytes(640)
+    assert brief.items() <= whole.items()
+    assert whole.keys() - brief.keys() == {"system_prompt", "history", "cuts", "events"}
+
+
+async def test_an_order_for_one_client_process(sim: Sim, control: Control) -> None:
+    """The SDK is in this process: its streams take this process's orders and no other's."""
+    for pid in (os.getppid(), os.getpid()):
+        await control.ask("POST", "/faults", {"fault": "throttling", "client_pid": pid})
+    call = await sim.sdk.call(*ev.live())
+    with pytest.raises(Exception, match="Too many requests"):
+        await call.rest()
+    _, (left,) = await control.ask("GET", "/faults")
+    assert left["client_pid"] == os.getppid()

@@ -4,7 +4,17 @@ from typing import Any
 
 import pytest
 
-from infra.local.nova.faults import KINDS, BadFault, Effect, Fault, FaultBook, StreamFaults, Trigger, parse_order
+from infra.local.nova.faults import (
+    KINDS,
+    BadFault,
+    Effect,
+    Fault,
+    FaultBook,
+    StreamFaults,
+    Trigger,
+    anybody,
+    parse_order,
+)
 from infra.local.nova.settings import Behaviour
 
 
@@ -91,6 +101,20 @@ def test_operations_and_connections_have_orders_of_their_own() -> None:
     assert book.for_operation("sonic") == []
     assert [book.for_connection() for _ in range(3)] == [True, True, False]
     assert [fault.name for fault in book.for_operation("converse")] == ["http_throttling"]
+
+
+def test_an_order_for_one_client_is_taken_by_no_other() -> None:
+    """Its streams, calls and connections are known by their process."""
+    book = FaultBook()
+    book.add(parse_order({"fault": "rst", "client_pid": 7}))
+    book.add(parse_order({"fault": "refuse_connection", "client_pid": 7}))
+    book.add(parse_order({"fault": "http_throttling", "operation": "converse", "client_pid": 7, "scope": "all"}))
+    for other in (anybody, lambda pid: pid == 8):
+        assert book.for_operation("sonic", other) == book.for_operation("converse", other) == []
+        assert not book.for_connection(other)
+    assert book.for_connection(lambda pid: pid == 7)
+    assert [fault.name for fault in book.for_operation("sonic", lambda pid: pid == 7)] == ["rst"]
+    assert [fault.name for fault in book.for_operation("converse", lambda pid: pid == 7)] == ["http_throttling"]
 
 
 def test_triggers_by_time() -> None:

@@ -111,6 +111,29 @@ async def test_a_conversation_with_maya(start: Start, certificate: ServerCertifi
     assert last == {"heard": stream["heard_bytes"], "said": stream["said_bytes"]}
 
 
+@pytest.mark.e2e
+async def test_death_on_request(start: Start, certificate: ServerCertificate) -> None:
+    """The process is killed like any other, but what it heard and said is known to the last byte."""
+    ready = start("--control-port", "0", "--record")
+    async with sdk_for(f"https://127.0.0.1:{ready['port']}", certificate.ca_bundle.read_bytes()) as sdk:
+        call = await sdk.call(*ev.live(PROMPT), ev.audio_input(bytes(range(200)) * 16))
+        url = f"http://127.0.0.1:{ready['control_port']}"
+
+        def heard() -> int:
+            with urllib.request.urlopen(f"{url}/streams?brief=1") as answer:  # noqa: S310 - this test's own server
+                return sum(stream["heard_bytes"] for stream in json.load(answer))
+
+        while await asyncio.to_thread(heard) < 3_200:
+            pass
+        request = urllib.request.Request(f"{url}/die", method="POST")  # noqa: S310 - this test's own server
+        (stream,) = json.loads(await asyncio.to_thread(lambda: urllib.request.urlopen(request).read()))  # noqa: S310 - this test's own server
+        assert await asyncio.to_thread(ready["process"].wait) == -signal.SIGKILL
+        await call.rest()
+        await call.close()
+    assert base64.b64decode(stream["heard"]) == bytes(range(200)) * 16
+    assert (stream["said"], stream["ending"], stream["heard_bytes"]) == ("", "", 3_200)
+
+
 @pytest.mark.parametrize(
     ("options", "named"),
     [
