@@ -1,6 +1,6 @@
 """What a relay needs of the world: `gateway.relay_service` makes it of the adapters, tests of something smaller."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from gateway.core.assessment import Assessment, MicroRequest
@@ -33,8 +33,12 @@ class Services(Protocol):
     def fault_of(self, error: RemoteError) -> Fault:
         """Say what a stream's error means."""
 
-    async def post(self, connection_id: str, data: str) -> None:
-        """Post to the phone; raises `PhoneGone`, `PhoneSlow` or another `RemoteError`."""
+    def post(self, connection_id: str, data: str, settled: Callable[[Exception | None], None]) -> None:
+        """Begin to post to the phone.
+
+        `settled` is called once, after this has returned: with None when API Gateway has taken it, else with what it
+        failed of: `PhoneGone`, `PhoneSlow` or another `RemoteError`.
+        """
 
     async def disconnect(self, connection_id: str) -> None:
         """Close the phone's connection; one that is gone is no error."""

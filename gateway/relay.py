@@ -10,7 +10,7 @@ import math
 import random
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final
@@ -38,14 +38,12 @@ from gateway.core.conversation.inputs import (
     MicroAnswered,
     PhoneLeft,
     PhoneSaid,
-    PostOutcome,
-    PostSettled,
     SaveOutcome,
     SaveSettled,
     ShutdownAsked,
 )
-from gateway.core.errors import PhoneGone, PhoneSlow
 from gateway.nova_line import NovaLine
+from gateway.phone_line import PhoneLine
 from gateway.ports import Services
 
 _RENEW_LEASE_S: Final = 2.0
@@ -90,7 +88,7 @@ class Relay:
             ended=ended,
         )
         self._lines: dict[int, NovaLine] = {}
-        self._lanes: dict[str, asyncio.Task[None]] = {}
+        self._phone = PhoneLine(services, self.feed, self.spawn)
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at_ms = 0.0
@@ -101,8 +99,8 @@ class Relay:
         self._has_line = False
         self._has_lease = True
         self._doers: dict[type[Any], Callable[[Any], None]] = {
-            Post: lambda action: self._in_lane(action.connection_id, partial(self._post, action)),
-            Disconnect: lambda action: self._in_lane(action.connection_id, partial(self._disconnect, action)),
+            Post: self._phone.do,
+            Disconnect: self._phone.do,
             Admit: lambda action: self._spawn(self._admit(action)),
             OpenStream: self._open_stream,
             SendEvents: self._send_events,
@@ -180,7 +178,8 @@ class Relay:
         """Wait for everything that was begun, and give back what is held."""
         for line in self._lines.values():
             line.close()
-        while self._tasks:
+        while self._tasks or self._phone.busy:
+            self._spawn(self._phone.quiet())
             await asyncio.wait(self._tasks)
         if self._has_lease:
             if self._has_line:  # else whoever has the lease now has the line, too
@@ -277,35 +276,6 @@ class Relay:
             yield
         except Exception as error:  # noqa: BLE001 - what follows tells the core
             self._services.failure(event, error, fields)
-
-    def _in_lane(self, connection_id: str, work: Callable[[], Awaitable[None]]) -> None:
-        """Keep the order of what is done on a connection."""
-        before = self._lanes.get(connection_id)
-
-        async def after() -> None:
-            if before is not None and not before.done():
-                await asyncio.wait([before])
-            await work()
-            if self._lanes.get(connection_id) is task:
-                del self._lanes[connection_id]
-
-        task = self._lanes[connection_id] = self.spawn(after())
-
-    async def _post(self, action: Post) -> None:
-        outcome, retry_after_ms = PostOutcome.SLOW, 0.0
-        with self._surviving("post_failed"):
-            try:
-                await self._services.post(action.connection_id, action.data)
-                outcome = PostOutcome.DELIVERED
-            except PhoneGone:
-                outcome = PostOutcome.GONE
-            except PhoneSlow as error:
-                retry_after_ms = error.retry_after_ms
-        self.feed(PostSettled(action.connection_id, outcome, retry_after_ms))
-
-    async def _disconnect(self, action: Disconnect) -> None:
-        with self._surviving("disconnect_failed"):
-            await self._services.disconnect(action.connection_id)
 
     async def _admit(self, action: Admit) -> None:
         settled = AdmissionSettled(Admission.UNKNOWN)

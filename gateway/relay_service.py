@@ -80,9 +80,9 @@ class RelayServices:
         """Say what a stream's error means."""
         return fault_of(error)
 
-    async def post(self, connection_id: str, data: str) -> None:
-        """Post to the phone."""
-        await self._connections.post(connection_id, data)
+    def post(self, connection_id: str, data: str, settled: Callable[[Exception | None], None]) -> None:
+        """Begin to post to the phone."""
+        self._connections.post(connection_id, data, settled)
 
     async def disconnect(self, connection_id: str) -> None:
         """Close the phone's connection."""

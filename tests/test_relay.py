@@ -94,6 +94,7 @@ class World:
         self.changed = asyncio.Event()
         self.acknowledge: Callable[[int], None] = lambda _number: None
         self.loop = asyncio.get_running_loop()
+        self.posting: set[asyncio.Task[None]] = set()
 
     def of(self, name: str) -> list[tuple[Any, ...]]:
         return [call[1:] for call in self.calls if call[0] == name]
@@ -136,11 +137,23 @@ class World:
     def fault_of(self, error: RemoteError) -> Fault:
         return Fault.STREAM_LOST
 
-    async def post(self, connection_id: str, data: str) -> None:
-        await self._call("post", connection_id, data)
-        number = json.loads(data).get("n") if data.startswith("{") else None
-        if number is not None:
-            self.loop.call_soon(self.acknowledge, number)
+    def post(self, connection_id: str, data: str, settled: Callable[[Exception | None], None]) -> None:
+        async def go() -> None:
+            error = None
+            try:
+                await self._call("post", connection_id, data)
+            except Exception as raised:  # noqa: BLE001 - it is handed on
+                error = raised
+            number = json.loads(data).get("n") if data.startswith("{") else None
+            if error is None and number is not None:
+                self.loop.call_soon(self.acknowledge, number)
+            settled(error)
+
+        if "post at once" in self.errors:
+            raise self.errors["post at once"]
+        task = self.loop.create_task(go())
+        self.posting.add(task)
+        task.add_done_callback(self.posting.discard)
 
     async def disconnect(self, connection_id: str) -> None:
         await self._call("disconnect", connection_id)
@@ -296,7 +309,7 @@ async def test_what_is_done_on_a_connection_keeps_its_order():
         assert [call[1:] for call in world.calls] == [("a", "1"), ("b", "4"), ("a", "2"), ("a",), ("a", "3")]
         for _ in range(5):
             await asyncio.sleep(0)
-        assert relay._lanes == {}
+        assert not relay._phone.busy
         relay.deaf()
 
 
@@ -319,6 +332,34 @@ async def test_a_post_that_fails_is_settled(error, tries):
         assert held.relay.conversation.state is State.TALKING
         assert (held.relay.conversation._downlink.connection_id is None) is (tries == 1)
         held.relay.deaf()
+
+
+async def test_a_post_that_cannot_even_begin_is_settled():
+    """The core is told in a step of its own, and what follows on the connection is done."""
+    async with holding(ack_every_ms=1.0) as held:
+        await held.talk()
+        before = len(held.world.of("post"))
+        held.world.errors["post at once"] = OSError("quotes")
+        await held.world.until(lambda: ("failure", "post_failed", "OSError") in held.world.calls)
+        del held.world.errors["post at once"]
+        await held.world.until(lambda: len(held.world.of("post")) > before)
+        assert ("failure", "relay_broke", "RecursionError") not in held.world.calls
+        held.relay.deaf()
+
+
+async def test_posts_under_way_are_waited_for_at_the_end():
+    """A relay that ends leaves no post behind that would speak to a closed client."""
+    async with holding() as held:
+        held.world.gates["post"] = asyncio.Event()
+        held.relay._phone.do(Post("a", "1"))
+        await held.world.until(lambda: held.world.of("post"))
+        held.relay.deaf()
+        await held.world.until(lambda: held.relay.ended)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert held.world.of("leave_line") == held.world.of("disconnect") == []
+        assert held.relay._phone.busy
+        held.world.gates["post"].set()
 
 
 # --- Streams --------------------------------------------------------------------------------------------------------

@@ -5,18 +5,19 @@ retries, its proxies and its errors. Where the API is, and who may post, boto3 a
 """
 
 import asyncio
+import contextlib
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 from urllib.parse import urlsplit
 
 import boto3
 from botocore.httpsession import get_cert_path
 
 from gateway.adapters.aws_calls import client, remote_errors
-from gateway.adapters.phone_http import PostFailedError, PostPool
+from gateway.adapters.phone_http import PostFailedError, PostPool, Result, StaleError
 from gateway.core.errors import PhoneGone, PhoneSlow, RemoteTimeout, ServiceUnavailable, Throttled
 
 if TYPE_CHECKING:
@@ -32,6 +33,15 @@ _ATTEMPTS: Final = 2
 _THREADS: Final = 4
 _OK: Final = 200
 _GONE: Final = 410
+
+
+type Settled = Callable[[Exception | None], None]
+
+
+class _Post(NamedTuple):
+    connection_id: str
+    body: bytes
+    settled: Settled
 
 
 class Connections:
@@ -57,19 +67,24 @@ class Connections:
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="connections")
         self._credentials: Any = boto3.session.Session().get_credentials() if short_way else None
         self._pool = self._make_pool() if self._credentials is not None else None
+        self._tasks: set[asyncio.Task[None]] = set()
 
-    async def post(self, connection_id: str, data: str | bytes) -> None:
-        """Post a message to the phone; returns when API Gateway has taken it.
+    def post(self, connection_id: str, data: str, settled: Settled) -> None:
+        """Begin to post a message to the phone.
 
-        Raises:
-            PhoneGone: the connection is closed.
-            PhoneSlow: it can take no more now, or API Gateway fails; after boto3's retries.
-            RemoteError: the post is refused, and would be again.
+        Args:
+            connection_id: of the phone.
+            data: the message.
+            settled: called once, after this has returned, with None when API Gateway has taken the message, else with
+                what it failed of: `PhoneGone`, the connection is closed; `PhoneSlow`, it can take no more now, or API
+                Gateway fails, after boto3's retries; another `RemoteError`, the post is refused, and would be again.
         """
-        body = data.encode() if isinstance(data, str) else data
-        if await self._post_short(connection_id, body):
-            return
-        await self._in_thread(functools.partial(self._post, connection_id, body))
+        post = _Post(connection_id, data.encode(), settled)
+        # Renewing credentials is a call of its own, which boto3 makes in its thread.
+        if self._pool is None or getattr(self._credentials, "refresh_needed", bool)():
+            self._spawn(self._post_long(post))
+        elif not self._begin(self._pool, post, on_new=False):
+            self._spawn(self._post_on_new(self._pool, post))
 
     async def delete(self, connection_id: str) -> None:
         """Have API Gateway close the connection; one that is gone is no error.
@@ -80,7 +95,9 @@ class Connections:
         await self._in_thread(functools.partial(self._delete, connection_id))
 
     async def close(self) -> None:
-        """Close what is open; posts under way end first."""
+        """Close what is open, after the last post was settled."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
         if self._pool is not None:
             self._pool.close()
         await asyncio.to_thread(self._threads.shutdown)
@@ -99,21 +116,49 @@ class Connections:
             answer_timeout_s=_ANSWER_TIMEOUT_S,
         )
 
-    async def _post_short(self, connection_id: str, body: bytes) -> bool:
-        """Post the short way; False if it is for boto3 to try, with nothing said about why."""
-        # Renewing credentials is a call of its own, which boto3 makes in its thread.
-        if self._pool is None or getattr(self._credentials, "refresh_needed", bool)():
-            return False
+    def _begin(self, pool: PostPool, post: "_Post", *, on_new: bool) -> bool:
+        """Post the short way, without a task of its own; False if no connection is idle."""
         keys = self._credentials.get_frozen_credentials()
+        return pool.post(
+            post.connection_id,
+            post.body,
+            access_key=keys.access_key,
+            secret_key=keys.secret_key,
+            token=keys.token,
+            ended=functools.partial(self._ended, pool, post, on_new),
+        )
+
+    def _ended(self, pool: PostPool, post: "_Post", on_new: bool, result: Result) -> None:  # noqa: FBT001 - ours alone
+        """Settle a post that went the short way, or have it done over."""
+        if result == _OK:
+            post.settled(None)
+        elif result == _GONE:
+            post.settled(PhoneGone("the connection is closed"))
+        elif isinstance(result, StaleError) and not on_new:
+            self._spawn(self._post_on_new(pool, post))
+        else:
+            self._spawn(self._post_long(post))
+
+    async def _post_on_new(self, pool: PostPool, post: "_Post") -> None:
+        """Post the short way on a new connection, or else the long way."""
+        with contextlib.suppress(PostFailedError):
+            await pool.open()
+        if not self._begin(pool, post, on_new=True):
+            await self._post_long(post)
+
+    async def _post_long(self, post: "_Post") -> None:
+        """Have boto3 post."""
+        error: Exception | None = None
         try:
-            status = await self._pool.post(
-                connection_id, body, access_key=keys.access_key, secret_key=keys.secret_key, token=keys.token
-            )
-        except PostFailedError:
-            return False
-        if status == _GONE:
-            raise PhoneGone("the connection is closed")
-        return status == _OK
+            await self._in_thread(functools.partial(self._post, post.connection_id, post.body))
+        except Exception as raised:  # noqa: BLE001 - whatever it is, somebody waits for the end
+            error = raised
+        post.settled(error)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _in_thread(self, call: Callable[[], None]) -> None:
         await asyncio.get_running_loop().run_in_executor(self._threads, call)

@@ -26,10 +26,20 @@ _STATUS: Final = re.compile(rb"HTTP/1\.1 ([1-5][0-9][0-9])[ \r]")
 _LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,7})[ \t]*\r\n", re.IGNORECASE)
 _CLOSES: Final = re.compile(rb"\r\n(?:connection:[ \t]*close|transfer-encoding:)", re.IGNORECASE)
 _SERVICE: Final = "execute-api"
+_CLOCK_GRAIN_S: Final = 0.001
+"""uvloop's clock has whole milliseconds, so that its timers ring early by a fraction of one."""
 
 
 class PostFailedError(Exception):
     """No answer that can be used: no connection, a broken one, a time-out, or no HTTP."""
+
+
+class StaleError(PostFailedError):
+    """The connection ended before a byte of an answer came: the server had closed it while it was idle."""
+
+
+type Result = int | PostFailedError
+type Ended = Callable[[Result], None]
 
 
 class PostSigner:
@@ -109,38 +119,63 @@ class PostPool:
         self._signer = PostSigner(region=region, host=parts.netloc)
         self._idle: list[_Connection] = []
 
-    async def post(
-        self, connection_id: str, body: bytes, *, access_key: str, secret_key: str, token: str | None
-    ) -> int:
-        """Post to the phone behind a WebSocket connection and return the status.
+    def post(
+        self, connection_id: str, body: bytes, *, access_key: str, secret_key: str, token: str | None, ended: Ended
+    ) -> bool:
+        """Post to the phone behind a WebSocket connection; return False if no open connection to API Gateway is idle.
 
-        A connection that the server closed while it was idle is replaced once.
-
-        Raises:
-            PostFailedError: there is no status; what was posted may have arrived.
+        Args:
+            connection_id: of the phone.
+            body: what is posted.
+            access_key: of the credentials.
+            secret_key: of the credentials.
+            token: of temporary credentials.
+            ended: called once, after this has returned, with the status, or with why there is none: a
+                `StaleError`, or a `PostFailedError` after which the message may have arrived.
         """
+        connection = self._take_idle()
+        if connection is None:
+            return False
         path = self._base + _path(connection_id)
         signed = self._signer.headers(path, body, access_key=access_key, secret_key=secret_key, token=token)
         request = (
             f"POST {path} HTTP/1.1\r\nhost: {self._netloc}\r\ncontent-length: {len(body)}\r\n{signed}\r\n".encode()
             + body
         )
-        while self._idle:
-            connection = self._idle.pop()
-            if connection.usable:
-                try:
-                    return await self._exchange(connection, request)
-                except _StaleError:
-                    break
-        try:
-            return await self._exchange(await self._connect(), request)
-        except _StaleError:
-            raise PostFailedError("the connection was closed without an answer") from None
+
+        def finished(result: Result) -> None:
+            self._put_back(connection)
+            ended(result)
+
+        connection.exchange(request, self._answer_timeout_s, finished)
+        return True
+
+    async def open(self) -> None:
+        """Open one more connection, which is idle then.
+
+        Raises:
+            PostFailedError: there is nobody, or nobody to be trusted.
+        """
+        self._idle.append(await self._connect())
 
     def close(self) -> None:
         """Close the idle connections."""
         while self._idle:
             self._idle.pop().close()
+
+    def _take_idle(self) -> "_Connection | None":
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.usable:
+                return connection
+            connection.close()
+        return None
+
+    def _put_back(self, connection: "_Connection") -> None:
+        if connection.usable and len(self._idle) < _MOST_IDLE:
+            self._idle.append(connection)
+        else:
+            connection.close()
 
     async def _connect(self) -> "_Connection":
         loop = asyncio.get_running_loop()
@@ -157,18 +192,6 @@ class PostPool:
             raise PostFailedError(type(error).__name__) from None
         return connection
 
-    async def _exchange(self, connection: "_Connection", request: bytes) -> int:
-        try:
-            status = await connection.exchange(request, self._answer_timeout_s)
-        except BaseException:
-            connection.close()
-            raise
-        if connection.usable and len(self._idle) < _MOST_IDLE:
-            self._idle.append(connection)
-        else:
-            connection.close()
-        return status
-
 
 @functools.lru_cache(maxsize=_KEPT_PATHS)
 def _path(connection_id: str) -> str:
@@ -181,43 +204,37 @@ def _encoded_again(path: str) -> str:
     return quote(path, safe="/-_.~")
 
 
-class _StaleError(Exception):
-    """The connection ended before a byte of an answer came."""
-
-
 class _Connection(asyncio.Protocol):
-    """One connection; `usable` while it is open and between requests."""
+    """One connection, for one request after the other."""
 
     def __init__(self) -> None:
-        self.usable = False
+        self._loop = asyncio.get_running_loop()
+        self._open = False
         self._transport: asyncio.Transport | None = None
-        self._answer: asyncio.Future[int] | None = None
+        self._ended: Ended | None = None
         self._received = b""
+        self._deadline_s = 0.0
+        self._watch: asyncio.TimerHandle | None = None
 
-    async def exchange(self, request: bytes, within_s: float) -> int:
-        """Send a request and return the status of its response, once the response is whole.
+    @property
+    def usable(self) -> bool:
+        """Whether it is open and between requests."""
+        return self._open and self._transport is not None and not self._transport.is_closing()
 
-        Raises:
-            PostFailedError: no answer in time, or none that is HTTP.
-            _StaleError: closed without any answer.
-        """
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[int] = loop.create_future()
-        self._answer = answer
-        self.usable = False
-        timer = loop.call_later(within_s, self._fail, PostFailedError("no answer in time"))
-        try:
-            if self._transport is None or self._transport.is_closing():
-                raise _StaleError
-            self._transport.write(request)
-            return await answer
-        finally:
-            timer.cancel()
-            self._answer = None
+    def exchange(self, request: bytes, within_s: float, ended: Ended) -> None:
+        """Send a request on a usable connection; `ended` is called when its response is whole, or why there is none."""
+        assert self._transport is not None
+        self._open = False
+        self._ended = ended
+        self._deadline_s = self._loop.time() + within_s
+        # One timer watches over many requests: it is wound up again when it rings too early.
+        if self._watch is None:
+            self._watch = self._loop.call_at(self._deadline_s, self._look)
+        self._transport.write(request)
 
     def close(self) -> None:
         """Close it at once."""
-        self.usable = False
+        self._open = False
         if self._transport is not None:
             self._transport.abort()
 
@@ -225,16 +242,17 @@ class _Connection(asyncio.Protocol):
         """Called by the event loop."""
         # uvloop's transports do not derive from asyncio's.
         self._transport = cast("asyncio.Transport", transport)
-        self.usable = True
+        self._open = True
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """Called by the event loop."""
-        self.usable = False
-        self._fail(PostFailedError("the connection broke within an answer") if self._received else _StaleError())
+        if self._watch is not None:
+            self._watch.cancel()
+        self._fail(PostFailedError("the connection broke within an answer") if self._received else StaleError())
 
     def data_received(self, data: bytes) -> None:
         """Called by the event loop."""
-        if self._answer is None:
+        if self._ended is None:
             # Nobody asked: the server speaks out of turn, or has more to say than it announced.
             self.close()
             return
@@ -256,12 +274,25 @@ class _Connection(asyncio.Protocol):
         elif len(received) >= (whole := body_at + int(length[1])):
             self._finish(int(status[1]), keep=len(received) == whole)
 
+    def _look(self) -> None:
+        self._watch = None
+        if self._ended is None:
+            return
+        if self._loop.time() >= self._deadline_s - _CLOCK_GRAIN_S:
+            self._fail(PostFailedError("no answer in time"))
+        else:
+            self._watch = self._loop.call_at(self._deadline_s, self._look)
+
     def _finish(self, status: int, *, keep: bool) -> None:
         self._received = b""
-        self.usable = keep
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_result(status)
+        self._open = keep
+        self._tell(status)
 
-    def _fail(self, error: Exception) -> None:
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(error)
+    def _fail(self, error: PostFailedError) -> None:
+        self._open = False
+        self._tell(error)
+
+    def _tell(self, result: Result) -> None:
+        ended, self._ended = self._ended, None
+        if ended is not None:
+            ended(result)

@@ -3,7 +3,7 @@
 import asyncio
 import datetime as dt
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,6 +68,23 @@ async def _head(reader: asyncio.StreamReader) -> bytes:
         return b""
 
 
+async def post(connections: Connections, connection_id: str, data: str) -> None:
+    """Post, and wait for the end of it; raises what it failed of."""
+    ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def settled(error: Exception | None) -> None:
+        assert begun, "settled within the call"
+        if error is None:
+            ended.set_result(None)
+        else:
+            ended.set_exception(error)
+
+    begun = False
+    connections.post(connection_id, data, settled)
+    begun = True
+    await ended
+
+
 type OpenEndpoint = Callable[..., AbstractAsyncContextManager[tuple[Endpoint, Connections]]]
 
 
@@ -119,7 +136,7 @@ def _no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_a_post_arrives(open_endpoint: OpenEndpoint, *, short_way: bool) -> None:
     """Method, percent-encoded path, body and signature are the same on both ways."""
     async with open_endpoint(short_way=short_way) as (endpoint, connections):
-        await connections.post("R1kmxc2VNjMCFIA=", '{"type":"ack","é":1}')
+        await post(connections, "R1kmxc2VNjMCFIA=", '{"type":"ack","é":1}')
     ((line, headers, body),) = endpoint.requests
     assert line == "POST /prod/@connections/R1kmxc2VNjMCFIA%3D HTTP/1.1"
     assert body == '{"type":"ack","é":1}'.encode()
@@ -172,7 +189,7 @@ async def test_temporary_credentials(open_endpoint: OpenEndpoint, monkeypatch: p
     """The session token goes along."""
     monkeypatch.setenv("AWS_SESSION_TOKEN", "temporary")
     async with open_endpoint() as (endpoint, connections):
-        await connections.post("c", "x")
+        await post(connections, "c", "x")
     assert endpoint.requests[0][1]["x-amz-security-token"] == "temporary"
 
 
@@ -180,9 +197,9 @@ async def test_connections_are_kept(open_endpoint: OpenEndpoint) -> None:
     """Posts one after the other use one connection; posts at once use one each."""
     async with open_endpoint() as (endpoint, connections):
         for _ in range(5):
-            await connections.post("c", "x")
+            await post(connections, "c", "x")
         assert endpoint.accepted == 1
-        await asyncio.gather(*(connections.post(f"c{n}", "x") for n in range(10)))
+        await asyncio.gather(*(post(connections, f"c{n}", "x") for n in range(10)))
         assert len(endpoint.requests) == 15
         assert endpoint.accepted == 10
 
@@ -190,8 +207,8 @@ async def test_connections_are_kept(open_endpoint: OpenEndpoint) -> None:
 async def test_posts_over_tls(open_endpoint: OpenEndpoint) -> None:
     """The authorities of AWS_CA_BUNDLE are trusted, and the connection is kept."""
     async with open_endpoint(tls=True) as (endpoint, connections):
-        await connections.post("c", "x")
-        await connections.post("c", "y")
+        await post(connections, "c", "x")
+        await post(connections, "c", "y")
         assert endpoint.accepted == 1
 
 
@@ -213,7 +230,7 @@ async def test_what_api_gateway_refuses(
     """Each status becomes its error, without the text that was posted."""
     async with open_endpoint(lambda _count: answer(status, code), short_way=short_way) as (_endpoint, connections):
         with pytest.raises(error) as caught:
-            await connections.post("c", "secret words")
+            await post(connections, "c", "secret words")
         assert "secret" not in str(caught.value)
         assert caught.value.__cause__ is None
         if isinstance(caught.value, PhoneSlow):
@@ -226,15 +243,15 @@ async def test_a_passing_refusal_is_tried_again(open_endpoint: OpenEndpoint) -> 
         endpoint,
         connections,
     ):
-        await connections.post("c", "x")
+        await post(connections, "c", "x")
         assert [body for _, _, body in endpoint.requests] == [b"x"] * 3
 
 
 async def test_a_connection_closed_while_idle(open_endpoint: OpenEndpoint) -> None:
     """The next post goes over a new one, and no boto3 is needed."""
     async with open_endpoint(lambda count: None if count == 2 else OK) as (endpoint, connections):
-        await connections.post("c", "1")
-        await connections.post("c", "2")
+        await post(connections, "c", "1")
+        await post(connections, "c", "2")
         agents = [headers.get("user-agent") for _, headers, _ in endpoint.requests]
         assert agents == [None, None, None]
         assert endpoint.accepted == 2
@@ -252,8 +269,8 @@ async def test_a_connection_closed_while_idle(open_endpoint: OpenEndpoint) -> No
 async def test_responses_that_are_not_plain(open_endpoint: OpenEndpoint, reply: bytes) -> None:
     """The status counts, and the connection is not used again."""
     async with open_endpoint(lambda _count: reply) as (endpoint, connections):
-        await connections.post("c", "1")
-        await connections.post("c", "2")
+        await post(connections, "c", "1")
+        await post(connections, "c", "2")
         assert [body for _, _, body in endpoint.requests] == [b"1", b"2"]
         assert endpoint.accepted == 2
 
@@ -267,7 +284,7 @@ async def test_what_is_no_answer_is_left_to_boto3(open_endpoint: OpenEndpoint, r
     broken = reply + b"\r\nconnection: close"
 
     async with open_endpoint(lambda count: broken if count == 1 else OK) as (endpoint, connections):
-        await connections.post("c", "x")
+        await post(connections, "c", "x")
         agents = [headers.get("user-agent", "") for _, headers, _ in endpoint.requests]
         assert [agent[:5] for agent in agents] == ["", "Boto3"]
 
@@ -276,7 +293,7 @@ async def test_no_answer_in_time(open_endpoint: OpenEndpoint, monkeypatch: pytes
     """A silent connection is given up and boto3 tries."""
     monkeypatch.setattr(connections_module, "_ANSWER_TIMEOUT_S", 0.1)
     async with open_endpoint(lambda count: b"" if count == 1 else OK) as (endpoint, connections):
-        await connections.post("c", "x")
+        await post(connections, "c", "x")
         assert len(endpoint.requests) == 2
 
 
@@ -286,7 +303,7 @@ async def test_nobody_there(open_endpoint: OpenEndpoint) -> None:
         pass
     again = Connections()
     with pytest.raises(PhoneSlow):
-        await again.post("c", "x")
+        await post(again, "c", "x")
     await again.close()
 
 
@@ -295,7 +312,7 @@ async def test_a_proxy_is_left_to_boto3(open_endpoint: OpenEndpoint, monkeypatch
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     async with open_endpoint() as (endpoint, connections):
-        await connections.post("c", "x")
+        await post(connections, "c", "x")
         assert endpoint.requests[0][1]["user-agent"].startswith("Boto3")
 
 
@@ -305,7 +322,7 @@ async def test_no_credentials(open_endpoint: OpenEndpoint, monkeypatch: pytest.M
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     async with open_endpoint() as (endpoint, connections):
         with pytest.raises(AccessRefused, match="credentials"):
-            await connections.post("c", "x")
+            await post(connections, "c", "x")
         assert not endpoint.requests
 
 
@@ -324,16 +341,25 @@ async def test_a_delete_that_fails(open_endpoint: OpenEndpoint) -> None:
             await connections.delete("c")
 
 
-async def test_a_cancelled_post_leaves_nothing(open_endpoint: OpenEndpoint) -> None:
-    """The connection of a cancelled post is not used again."""
-    async with open_endpoint(lambda count: b"" if count == 1 else OK) as (endpoint, connections):
-        posting = asyncio.ensure_future(connections.post("c", "1"))
-        await endpoint.asked.wait()
-        posting.cancel()
-        await _settled(posting)
-        await connections.post("c", "2")
-        assert endpoint.accepted == 2
+async def test_one_timer_watches_over_many_posts(open_endpoint: OpenEndpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It rings for the first post, is wound up again for the one under way, and finds that one late."""
+    monkeypatch.setattr(connections_module, "_ANSWER_TIMEOUT_S", 0.2)
+    async with open_endpoint(lambda count: b"" if count == 3 else OK) as (endpoint, connections):
+        await post(connections, "c", "1")
+        await post(connections, "c", "2")
+        await asyncio.sleep(0.1)
+        await post(connections, "c", "3")
+        assert [body for _, _, body in endpoint.requests] == [b"1", b"2", b"3", b"3"]
+        assert "user-agent" not in endpoint.requests[2][1]
+        assert endpoint.requests[3][1]["user-agent"].startswith("Boto3")
 
 
-async def _settled(work: Awaitable[object]) -> None:
-    await asyncio.wait([asyncio.ensure_future(work)])
+async def test_credentials_that_must_be_renewed_are_left_to_boto3(
+    open_endpoint: OpenEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No connection is opened for the short way then."""
+    async with open_endpoint() as (endpoint, connections):
+        monkeypatch.setattr(connections._credentials, "refresh_needed", lambda: True, raising=False)
+        await post(connections, "c", "x")
+        await post(connections, "c", "y")
+        assert all(headers["user-agent"].startswith("Boto3") for _, headers, _ in endpoint.requests)

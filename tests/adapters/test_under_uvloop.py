@@ -12,6 +12,7 @@ from gateway.adapters.redis_client import channel_of, make_client
 from gateway.core.errors import PhoneGone, StreamLost
 from gateway.settings import redis_settings, sonic_settings
 from tests.adapters.sonic_server import ServerStream, event_frame, make_certificate, serve
+from tests.adapters.test_connections import post
 
 uvloop = pytest.importorskip("uvloop")
 
@@ -63,9 +64,9 @@ def test_posts(monkeypatch: pytest.MonkeyPatch) -> None:
         port = server.sockets[0].getsockname()[1]
         monkeypatch.setenv("AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI", f"http://127.0.0.1:{port}")
         connections = Connections()
-        await connections.post("c", "x")
+        await post(connections, "c", "x")
         with pytest.raises(PhoneGone):
-            await connections.post("c", "y")
+            await post(connections, "c", "y")
         await connections.close()
         server.close()
 
