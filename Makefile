@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 PYTHON := $(BIN)/python
 STAMP  := $(VENV)/.ready
 
-.PHONY: help setup demo up test check format bench contract lock clean
+.PHONY: help setup demo up test check format bench lag contract lock clean
 
 help: ## List the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -41,6 +41,9 @@ format: setup ## Format and mend what the linter can
 
 bench: setup ## Measure added latency, CPU and memory against the SDK alone
 	@$(PYTHON) -m tests.bench
+
+lag: setup ## What the lag monitor decides on lines whose lag is known
+	@$(PYTHON) -m tests.lag
 
 contract: setup ## Write the AsyncAPI document and the JSON Schemas from the message models
 	$(PYTHON) -m gateway.contract --write

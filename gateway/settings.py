@@ -259,17 +259,20 @@ def log_settings(environ: Mapping[str, str] = os.environ) -> LogSettings:
     return LogSettings(level=_choice(environ, "MAYA_LOG_LEVEL", "INFO", _LOG_LEVELS))
 
 
-def overridden[T: "DataclassInstance"](defaults: T, environ: Mapping[str, str] = os.environ) -> T:
+def overridden[T: "DataclassInstance"](
+    defaults: T, environ: Mapping[str, str] = os.environ, *, prefix: str = "MAYA_"
+) -> T:
     """Copy `defaults` with every number that the environment names: ``MAYA_RESUME_WITHIN_S`` sets ``resume_within_s``.
 
-    Only fields that hold an integer or a float are looked at; integers stay integers.
+    Only fields that hold an integer or a float are looked at; integers stay integers. `prefix` is what the variables' names
+    begin with: ``MAYA_LAG_`` for the lag monitor's numbers.
 
     Raises:
         SettingsError: a value is not such a number, or negative.
     """
     changes: dict[str, Any] = {}
     for item in fields(defaults):
-        name, default = f"MAYA_{item.name.upper()}", getattr(defaults, item.name)
+        name, default = f"{prefix}{item.name.upper()}", getattr(defaults, item.name)
         if name not in environ or isinstance(default, bool):
             continue
         if isinstance(default, int):

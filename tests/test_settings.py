@@ -140,6 +140,7 @@ def test_numbers_can_be_overridden() -> None:
     environ = {"MAYA_RESUME_WITHIN_S": "2.5", "MAYA_RETRIES": "0", "MAYA_NAME": "other", "MAYA_ON": "0"}
     assert overridden(_Numbers(), environ) == _Numbers(resume_within_s=2.5, retries=0)
     assert overridden(_Numbers(), {}) == _Numbers()
+    assert overridden(_Numbers(), {"MAYA_LAG_RETRIES": "7", **environ}, prefix="MAYA_LAG_") == _Numbers(retries=7)
 
 
 @pytest.mark.parametrize(
