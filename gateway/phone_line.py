@@ -38,7 +38,10 @@ class PhoneLine:
         return bool(self._waiting)
 
     def do(self, action: Post | Disconnect) -> None:
-        """Do this after what was to be done before on its connection."""
+        """Do this after what was to be done before on its connection; at once, if it says so."""
+        if isinstance(action, Disconnect) and action.at_once:
+            self._spawn(self._disconnect_now(action.connection_id))
+            return
         waiting = self._waiting.get(action.connection_id)
         if waiting is None:
             self._waiting[action.connection_id] = deque()
@@ -76,12 +79,14 @@ class PhoneLine:
         self._feed(PostSettled(action.connection_id, outcome, retry_after_ms))
 
     async def _disconnect(self, action: Disconnect) -> None:
+        await self._disconnect_now(action.connection_id)
+        self._go_on(action.connection_id)
+
+    async def _disconnect_now(self, connection_id: str) -> None:
         try:
-            await self._services.disconnect(action.connection_id)
+            await self._services.disconnect(connection_id)
         except Exception as error:  # noqa: BLE001 - the connection ends without us, too
             self._services.failure("disconnect_failed", error, {})
-        finally:
-            self._go_on(action.connection_id)
 
     def _go_on(self, connection_id: str) -> None:
         waiting = self._waiting[connection_id]

@@ -61,6 +61,9 @@ class Services(Protocol):
     async def release_lease(self, learner: str) -> None:
         """Give the learner's lease back and stop listening."""
 
+    async def refuse_starts(self, learner: str, for_s: float) -> None:
+        """Have the learner refused at `start` for a while, where there is no relay."""
+
     async def store_progress(self, learner: str, progress: Mapping[str, Any]) -> None:
         """Write the session's progress, whole."""
 

@@ -26,6 +26,7 @@ from gateway.core.conversation.actions import (
     OpenStream,
     Post,
     Record,
+    RefuseStarts,
     ReleaseLease,
     Save,
     SendEvents,
@@ -109,6 +110,7 @@ class Relay:
             Save: lambda action: self._spawn(self._save(action)),
             StoreProgress: self._store_progress,
             ReleaseLease: lambda _action: self._spawn(self._release_lease()),
+            RefuseStarts: lambda action: self._spawn(self._refuse_starts(action)),
             Record: lambda action: services.record(action.event, action.fields),
             Finish: lambda _action: self._finished.set(),
         }
@@ -336,6 +338,10 @@ class Relay:
             if self._progress is progress:
                 break
         self._progress = None
+
+    async def _refuse_starts(self, action: RefuseStarts) -> None:
+        with self._surviving("redis_unreachable"):
+            await self._services.refuse_starts(self._learner, action.for_s)
 
     async def _release_lease(self) -> None:
         self._has_lease = False

@@ -22,6 +22,7 @@ from gateway.core.assessment import Assessment, MicroRequest
 from gateway.core.conversation import ConversationSettings
 from gateway.core.errors import RemoteError
 from gateway.core.exam import build_plan
+from gateway.core.flood import FloodLimits
 from gateway.core.nova_events import Fault
 from gateway.relay import Relay
 from gateway.settings import (
@@ -116,6 +117,10 @@ class RelayServices:
     async def release_lease(self, learner: str) -> None:  # noqa: ARG002 - as above
         """Give the learner's lease back."""
         await self._sessions.release_lease(self._lease)
+
+    async def refuse_starts(self, learner: str, for_s: float) -> None:
+        """Have the learner refused at `start` for a while."""
+        await self._sessions.refuse_starts(learner, for_s)
 
     async def store_progress(self, learner: str, progress: Mapping[str, Any]) -> None:  # noqa: ARG002 - as above
         """Write the session's progress, whole."""
@@ -229,7 +234,7 @@ async def _listen(bus: Bus, relay: Relay) -> None:
 def _conversation_settings(lease: Lease) -> ConversationSettings:
     """Read the numbers; which questions are asked depends on learner and epoch, so that two tests need not be alike."""
     choice = int.from_bytes(hashlib.sha256(f"{lease.learner} {lease.epoch}".encode()).digest()[:4])
-    return overridden(ConversationSettings(plan=build_plan(exam_plan(), choice)))
+    return overridden(ConversationSettings(plan=build_plan(exam_plan(), choice), flood=overridden(FloodLimits())))
 
 
 # boto3 clients are made once for an execution environment: making one costs more than a hundred calls.

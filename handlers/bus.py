@@ -32,7 +32,7 @@ def channel(learner: str) -> bytes:
 
 
 def key(learner: str, name: str) -> bytes:
-    """Return a key of the learner: ``lease``, ``start`` or ``session``."""
+    """Return a key of the learner: ``lease``, ``start``, ``session``, ``refused`` or ``rate:<connection>``."""
     return f"maya:{{{learner}}}:{name}".encode()
 
 

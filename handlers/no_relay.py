@@ -7,11 +7,14 @@ is needed.
 
 import functools
 import json
+import math
 import time
+from collections.abc import Mapping
 from typing import Any, Final
 
-from gateway.core.errors import BadMessage, NotStarted, ProtocolError, RemoteError, SessionGone
-from gateway.settings import relay_function
+from gateway.core.errors import BadMessage, Busy, NotStarted, PhoneGone, ProtocolError, RemoteError, SessionGone
+from gateway.core.flood import FloodLimits, allowed
+from gateway.settings import overridden, relay_function
 from handlers import bus
 from handlers.guard import say
 
@@ -28,8 +31,13 @@ _UNANSWERED: Final = frozenset({"ack", "ping", "pong"})
 """They belong to a connection and may get lost: no error is made of them."""
 
 
-def answer(learner: str, connection_id: str, body: str) -> bool:
+def answer(learner: str, context: Mapping[str, Any], body: str) -> bool:
     """Start a relay if the message calls for one; else tell the phone what is wrong, at most once a second.
+
+    Args:
+        learner: who says it.
+        context: the event's ``requestContext``.
+        body: what the phone said.
 
     Returns:
         Whether a relay was started and now listens, so that the message can be published once more.
@@ -37,14 +45,48 @@ def answer(learner: str, connection_id: str, body: str) -> bool:
     Raises:
         RemoteError: Redis or Lambda failed; the phone sends the message again.
     """
+    connection_id = context["connectionId"]
     try:
+        refused_for_s = _count(learner, context)
+        if refused_for_s is None:
+            return False
         message_type = _type_of(body)
+        if message_type == "start" and refused_for_s > 0:
+            raise Busy.too_many_messages(retry_after_s=refused_for_s)
         if message_type == "start" or _calls_for_relay(learner, message_type):
             return _start_relay(learner, connection_id) and _listens(learner)
     except ProtocolError as error:
         if _may_answer(connection_id):
             _tell(connection_id, error)
     return False
+
+
+def _count(learner: str, context: Mapping[str, Any]) -> float | None:
+    """Count a message of a connection, and cut the connection off when it has sent too many.
+
+    Returns:
+        For how many seconds the learner is refused at `start`; None when the message is to be dropped.
+    """
+    limits, connection_id = _flood_limits(), context["connectionId"]
+    tag, refused = learner.encode(), bus.key(learner, "refused")
+    count, until_ms = bus.wire().count_and_get(
+        tag, bus.key(learner, f"rate:{connection_id}"), refused, expire_s=math.ceil(limits.flood_burst_s)
+    )
+    over = count - int(allowed(limits, context["requestTimeEpoch"] - context["connectedAt"]))
+    if over <= 0:
+        return max(0.0, int(until_ms or 0) / 1000 - time.time())
+    # The deletion may fail, and its messages are many: one in so many tries again.
+    if (over - 1) % max(1, int(limits.flood_messages_per_s)) == 0:
+        until_s = time.time() + limits.flood_refuse_s
+        bus.wire().set(tag, refused, b"%d" % (until_s * 1000), expire_s=math.ceil(limits.flood_refuse_s))
+        say("flood", level="warning", learner=learner, connection_id=connection_id)
+        _delete(connection_id)
+    return None
+
+
+@functools.cache
+def _flood_limits() -> FloodLimits:
+    return overridden(FloodLimits())
 
 
 def _type_of(body: str) -> str:
@@ -141,6 +183,7 @@ def _tell(connection_id: str, error: ProtocolError) -> None:
         "retryable": error.retryable,
         "fatal": error.fatal,
         **({} if error.ref is None else {"ref": error.ref}),
+        **({} if error.retry_after_s is None else {"retry_after_s": error.retry_after_s}),
     }
     documents = [document]
     if error.fatal:
@@ -158,6 +201,18 @@ def _post(connection_id: str, data: str) -> None:
 
     with remote_errors("apigatewaymanagementapi"):
         _phones().post_to_connection(ConnectionId=connection_id, Data=data.encode())
+
+
+def _delete(connection_id: str) -> None:
+    from gateway.adapters.aws_calls import remote_errors  # noqa: PLC0415 - boto3
+
+    try:
+        with remote_errors("apigatewaymanagementapi"):
+            _phones().delete_connection(ConnectionId=connection_id)
+    except PhoneGone:
+        return
+    except RemoteError as failure:
+        say("disconnect_failed", level="warning", code=failure.code, connection_id=connection_id)
 
 
 @functools.cache

@@ -113,6 +113,25 @@ class RedisWire:
         """Set a key that expires, unless it is there; return whether it was set."""
         return self._ask(tag, command(b"SET", key, value, b"NX", b"EX", b"%d" % expire_s))[0] is not None
 
+    def count_and_get(self, tag: bytes, counter: bytes, key: bytes, *, expire_s: int) -> tuple[int, bytes | None]:
+        """Count one more on a counter that expires after its first count, and read a key, in one round trip.
+
+        Returns:
+            What the counter says now, and the key's value, None if there is none.
+        """
+        count, _, value = self._ask(
+            tag,
+            command(b"INCR", counter),
+            # Only where it has no expiry yet: else a counter that is used often would never end.
+            command(b"EXPIRE", counter, b"%d" % expire_s, b"NX"),
+            command(b"GET", key),
+        )
+        return int(count), value if isinstance(value, bytes) else None
+
+    def set(self, tag: bytes, key: bytes, value: bytes, *, expire_s: int) -> None:
+        """Set a key that expires."""
+        self._ask(tag, command(b"SET", key, value, b"EX", b"%d" % expire_s))
+
     def close(self) -> None:
         """Close all connections and forget where slots have moved to; a later call begins anew."""
         for connection in self._connections.values():

@@ -25,6 +25,6 @@ def handler(event: Event, _context: Context) -> dict[str, int]:
     if lease is None:
         from handlers import no_relay  # noqa: PLC0415 - it may import boto3
 
-        if no_relay.answer(learner, context["connectionId"], body):
+        if no_relay.answer(learner, context, body):
             bus.wire().publish_and_get(tag, bus.channel(learner), message, bus.key(learner, "lease"))
     return {"statusCode": 200}

@@ -179,6 +179,9 @@ class World:
     async def release_lease(self, learner: str) -> None:
         await self._call("release_lease", learner)
 
+    async def refuse_starts(self, learner: str, for_s: float) -> None:
+        await self._call("refuse_starts", learner, for_s)
+
     async def store_progress(self, learner: str, progress: Mapping[str, Any]) -> None:
         await self._call("store_progress", progress)
 
@@ -205,11 +208,12 @@ class Held:
     def __init__(self, **changes: Any) -> None:
         self.world = World()
         self.relay = Relay(LEARNER, self.world, replace(QUICK, **changes), epoch=7)
-        self.seq = 0
+        self.seq = self.said_ms = 0
         self.world.acknowledge = lambda number: self.say({"type": "ack", "n": number, "queue_ms": 0})
 
     def say(self, message: Mapping[str, Any], connection: str = "a", opened: int = 1) -> None:
-        self.relay.phone_said(connection, opened, 0, json.dumps({"action": "stream", **message}).encode())
+        self.said_ms += 100
+        self.relay.phone_said(connection, opened, self.said_ms, json.dumps({"action": "stream", **message}).encode())
 
     def audio(self, count: int = 1) -> None:
         for _ in range(count):

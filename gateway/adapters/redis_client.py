@@ -46,7 +46,7 @@ def channel_of(learner: str) -> str:
 
 
 def key_of(learner: str, name: str) -> str:
-    """Return the name of one of the learner's keys: ``lease``, ``epoch`` or ``session``."""
+    """Return the name of one of the learner's keys: ``lease``, ``epoch``, ``session`` or ``refused``."""
     return f"maya:{{{learner}}}:{name}"
 
 

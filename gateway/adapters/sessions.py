@@ -135,6 +135,12 @@ class Sessions:
         with redis_errors():
             await self._release_lease(keys=[key_of(lease.learner, "lease")], args=[lease.text])
 
+    async def refuse_starts(self, learner: str, for_s: float) -> None:
+        """Have the front door refuse the learner's `start` for a while; the key holds until when, wall clock in ms."""
+        for_ms = round(for_s * 1000)
+        with redis_errors():
+            await self._client.set(key_of(learner, "refused"), _now_ms() + for_ms, px=for_ms)
+
     async def store_progress(self, lease: Lease, progress: Mapping[str, Any]) -> bool:
         """Write a session's progress, whole; False, and nothing written, when a later relay has come."""
         document = json.dumps(progress, separators=(",", ":"), ensure_ascii=False)

@@ -127,7 +127,7 @@ class SessionGone(ProtocolError):
 
 
 class Busy(ProtocolError):
-    """All of Maya's lines are taken."""
+    """All of Maya's lines are taken, or none is for this learner just now."""
 
     code = "busy"
     retryable = True
@@ -135,6 +135,11 @@ class Busy(ProtocolError):
 
     def __init__(self, message: str = "all of Maya's lines are taken", *, retry_after_s: float) -> None:
         super().__init__(message, retry_after_s=retry_after_s)
+
+    @classmethod
+    def too_many_messages(cls, *, retry_after_s: float) -> Self:
+        """Return what a learner hears at `start` whose connection has just sent more messages than any app has to."""
+        return cls("a connection of this learner sent too many messages", retry_after_s=round(retry_after_s, 1))
 
 
 class ModelUnavailable(ProtocolError):

@@ -24,7 +24,8 @@ RULES: Mapping[str, str] = {
     "operator": "~* &* +@all",
     "stream": (
         f"resetchannels &maya:{{*}}:up %R~maya:{{*}}:lease %R~maya:{{*}}:session %W~maya:{{*}}:start"
-        f" -@all {_CONNECTION} {_CLUSTER} +spublish +get +set"
+        f" %RW~maya:{{*}}:refused %RW~maya:{{*}}:rate:*"
+        f" -@all {_CONNECTION} {_CLUSTER} +spublish +get +set +incr +expire"
     ),
     "relay": (
         f"resetchannels &maya:{{*}}:up ~maya:*"

@@ -1,6 +1,7 @@
 """Leases, progress and lines in a real Valkey, alone and as a cluster."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -142,6 +143,14 @@ async def test_a_line_that_is_not_kept_is_free_again(sessions: Sessions, client:
     await client.delete(LINES_KEY)
     await sessions.keep_line("next")
     assert await sessions.take_line("dead", 1) is not None
+
+
+async def test_a_learner_is_refused_for_a_while(sessions: Sessions, client: RedisClient) -> None:
+    """The key says until when, and is gone then."""
+    await sessions.refuse_starts(ANN, 60.0)
+    until_ms = int(await client.get(key_of(ANN, "refused")))
+    assert abs(until_ms - (time.time() + 60) * 1000) < 5_000
+    assert 50_000 < await client.pttl(key_of(ANN, "refused")) <= 60_000
 
 
 async def test_scripts_that_redis_forgot(sessions: Sessions, client: RedisClient) -> None:

@@ -15,6 +15,7 @@ _REMEMBERED = (
     bus.wire,
     no_relay._launcher,
     no_relay._phones,
+    no_relay._flood_limits,
     authorize.verifier,
     connect.assessments,
     finish.assessments,

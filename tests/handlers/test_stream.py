@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -191,6 +192,89 @@ def test_answers_are_spaced_by_connection(
     for number in range(1000):
         assert no_relay._may_answer(f"c{number}")
     assert len(no_relay._answered_s) <= 256
+
+
+RATE = f"maya:{{{LEARNER}}}:rate:{CONNECTION}"
+REFUSED = f"maya:{{{LEARNER}}}:refused"
+YOUNG = {"connectedAt": RECEIVED_AT_MS - 500}
+
+
+def deletions(aws: AwsServer) -> list[str]:
+    """Return the paths of connections that were deleted."""
+    return [unquote(request.path) for request in aws.requests if request.method == "DELETE"]
+
+
+@pytest.mark.parametrize("body", ["{", {"type": "ack"}, START, "x" * 100_000], ids=["bad", "ack", "start", "giant"])
+def test_a_flood_where_there_is_no_relay(
+    redis_client: RedisClient, aws: AwsServer, capsys: pytest.CaptureFixture[str], body: Any
+) -> None:
+    """The connection is deleted once, and nothing more of it is looked at."""
+    for _ in range(140):
+        send(body, **YOUNG)
+    assert deletions(aws) == [f"/live/@connections/{CONNECTION}"]
+    assert 50 < redis_client.ttl(REFUSED) <= 60
+    assert 0 < redis_client.ttl(RATE) <= 12
+    assert capsys.readouterr().out.count('"flood"') == 1
+    before = len(aws.requests)
+    send(START, **YOUNG)
+    assert len(aws.requests) == before
+
+
+def test_start_is_refused_after_a_flood(redis_client: RedisClient, aws: AwsServer) -> None:
+    """On any connection, with the time that is left; then a relay is started as ever."""
+    redis_client.set(REFUSED, round((time.time() + 42.0) * 1000), ex=42)
+    send(START)
+    error, bye = posts(aws)
+    assert isinstance(error, Error)
+    assert (error.code, error.fatal, error.retryable) == ("busy", True, True)
+    assert error.retry_after_s is not None
+    assert 40 < error.retry_after_s <= 42
+    assert bye == Bye(epoch=0, reason="failed")
+    assert not launches(aws)
+    redis_client.delete(REFUSED)
+    send(START)
+    assert len(launches(aws)) == 1
+
+
+def test_coming_back_is_not_refused(redis_client: RedisClient, aws: AwsServer) -> None:
+    """Who flooded may still end the session that is open."""
+    redis_client.set(REFUSED, round((time.time() + 42.0) * 1000), ex=42)
+    redis_client.set(SESSION_KEY, json.dumps({"state": "open"}))
+    send(RESUME)
+    assert len(launches(aws)) == 1
+
+
+def test_what_a_line_held_back_is_no_flood(redis_client: RedisClient, aws: AwsServer) -> None:
+    """A connection that is a while old may send at once what it did not use."""
+    for _ in range(700):
+        send({"type": "ack"}, connectedAt=RECEIVED_AT_MS - 60_000)
+    assert not deletions(aws)
+    assert not redis_client.exists(REFUSED)
+
+
+def test_a_connection_that_cannot_be_deleted(
+    redis_client: RedisClient, aws: AwsServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is tried again with each sixty messages; one that is gone is no failure."""
+    aws.default = Answer(status=500)
+    for _ in range(90 + 121):
+        send({"type": "ack"}, **YOUNG)
+    assert len(deletions(aws)) == 3
+    assert capsys.readouterr().out.count('"disconnect_failed"') == 3
+    aws.default = Answer(status=410, error="GoneException")
+    for _ in range(60):
+        send({"type": "ack"}, **YOUNG)
+    assert len(deletions(aws)) == 4
+    assert "disconnect_failed" not in capsys.readouterr().out
+
+
+def test_with_a_relay_nothing_is_counted_here(redis_client: RedisClient, aws: AwsServer) -> None:
+    """The relay does; the usual way stays one command each for publishing and reading."""
+    redis_client.set(LEASE, "7:relay")
+    for _ in range(200):
+        send({"type": "ack"}, **YOUNG)
+    assert redis_client.keys() == [LEASE.encode()]
+    assert not aws.requests
 
 
 @pytest.mark.parametrize("value", ["no JSON", "[]", '{"state":7}', "{}"])

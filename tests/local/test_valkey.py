@@ -80,11 +80,15 @@ def connect(server: Valkey) -> Iterator[Connect]:
         ("GET maya:{ann}:lease", None),
         ("GET maya:{ann}:session", None),
         ("SET maya:{ann}:start 1 NX EX 5", True),
+        ("INCR maya:{ann}:rate:c=", 1),
+        ("EXPIRE maya:{ann}:rate:c= 12 NX", False),
+        ("GET maya:{ann}:refused", None),
+        ("SET maya:{ann}:refused 1 EX 60", True),
         ("PING", True),
     ],
 )
 def test_the_stream_function_may_do_what_it_does(connect: Connect, command: str, answer: object) -> None:
-    """Publishing, reading lease and session, and taking the right to start a relay are allowed."""
+    """Publishing, reading lease and session, taking the right to start a relay, counting and refusing are allowed."""
     assert connect("stream")(command) == answer
 
 
@@ -94,6 +98,8 @@ def test_the_stream_function_may_do_what_it_does(connect: Connect, command: str,
         "SET maya:{ann}:lease 1:me",
         "SET maya:{ann}:session {}",
         "SET maya:{ann}:audio x",
+        "INCR maya:{ann}:epoch",
+        "EXPIRE maya:{ann}:session 1",
         "GET maya:{ann}:start",
         "GET maya:{ann}:epoch",
         "GET maya:lines",

@@ -17,9 +17,15 @@ class Post:
 
 @dataclass(frozen=True, slots=True)
 class Disconnect:
-    """Have API Gateway close a connection."""
+    """Have API Gateway close a connection, after all that was to be posted to it.
+
+    Attributes:
+        connection_id: which.
+        at_once: do not wait for posts that are under way.
+    """
 
     connection_id: str
+    at_once: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +86,13 @@ class ReleaseLease:
 
 
 @dataclass(frozen=True, slots=True)
+class RefuseStarts:
+    """Have the learner refused at `start` for a while, also by others than this relay."""
+
+    for_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """The conversation is over: the relay ends."""
 
@@ -103,6 +116,7 @@ type Action = (
     | Save
     | StoreProgress
     | ReleaseLease
+    | RefuseStarts
     | Finish
     | Record
 )

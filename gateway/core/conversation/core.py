@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gateway.core.assessment import ASSESS_PART, Assessment
-from gateway.core.conversation.actions import Action, Admit, ReleaseLease, StoreProgress
+from gateway.core.conversation.actions import Action, Admit, Disconnect, RefuseStarts, ReleaseLease, StoreProgress
 from gateway.core.conversation.asides import Asides
 from gateway.core.conversation.course import Alarm, Course
 from gateway.core.conversation.desk import AssessmentDesk
@@ -236,6 +236,12 @@ class Conversation:
 
     def lag_answered(self, choice: LagChoice, now_ms: float) -> None:
         """No prompt is open, so there is nothing to answer; a late repetition of an answer is no error."""
+
+    def phone_flooded(self, connection_id: str, _now_ms: float) -> None:
+        """Have the connection deleted, and its learner refused for a while; the conversation waits, as after any drop."""
+        self._course.record("flood", connection_id=connection_id)
+        self._course.act(RefuseStarts(self._settings.flood.flood_refuse_s))
+        self._course.act(Disconnect(connection_id, at_once=True))
 
     def phone_failed(self, error: ProtocolError, now_ms: float) -> None:
         """End what can't go on."""

@@ -1,6 +1,6 @@
 """The phone's side of a conversation: which connection counts, what it said, what it is answered."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from gateway.core.conversation.asides import Asides
@@ -8,7 +8,8 @@ from gateway.core.conversation.downlink import Downlink
 from gateway.core.conversation.inputs import PhoneSaid, PostOutcome, PostSettled
 from gateway.core.conversation.settings import ConversationSettings
 from gateway.core.conversation.uplink import Frame, Uplink
-from gateway.core.errors import AlreadyStarted, NotStarted, ProtocolError, SessionGone, TooFast
+from gateway.core.errors import AlreadyStarted, Busy, NotStarted, ProtocolError, SessionGone, TooFast
+from gateway.core.flood import FloodGuard, Verdict
 from gateway.core.messages import (
     AckDown,
     AckUp,
@@ -64,6 +65,9 @@ class PhoneEvents(Protocol):
     def lag_answered(self, choice: LagChoice, now_ms: float) -> None:
         """The learner has answered a lag prompt."""
 
+    def phone_flooded(self, connection_id: str, now_ms: float) -> None:
+        """A connection sends more messages than any app has to; nothing more of it is heard."""
+
     def phone_failed(self, error: ProtocolError, now_ms: float) -> None:
         """The phone made an error that ends the conversation."""
 
@@ -94,19 +98,34 @@ class PhoneSide:
     _error_at_ms: float | None = None
     _ack_at_ms: float = 0.0
     _is_elsewhere: bool = False
+    _refused_until_ms: float = 0.0
+    _flood: FloodGuard = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Begin to count."""
+        self._flood = FloodGuard(self.settings.flood)
 
     # What the phone says
 
     def said(self, message: PhoneSaid, now_ms: float) -> None:
         """Take a message from any connection of the learner."""
-        if self._is_elsewhere:
+        if self._is_elsewhere or self._is_too_much(message, now_ms):
             return
         try:
             self._take(message, parse_up(message.body), now_ms)
-        except SessionGone as error:
+        except (SessionGone, Busy) as error:
             self._turn_away(message.connection_id, error, now_ms)
         except ProtocolError as error:
             self._complain(message.connection_id, error, now_ms)
+
+    def _is_too_much(self, message: PhoneSaid, now_ms: float) -> bool:
+        """Whether a message comes by a connection that floods; one that does is deleted, which is a drop."""
+        verdict = self._flood.count(message.connection_id, message.connected_at_ms, message.received_at_ms)
+        if verdict is Verdict.CUT:
+            self._refused_until_ms = now_ms + self.settings.flood.flood_refuse_s * 1000.0
+            self.left(message.connection_id)
+            self.events.phone_flooded(message.connection_id, now_ms)
+        return verdict is not Verdict.TAKE
 
     def left(self, connection_id: str) -> None:
         """A connection is gone. That of an older connection says nothing about the phone."""
@@ -133,8 +152,8 @@ class PhoneSide:
             else:
                 self.asides.tell(connection_id, told)
 
-    def _turn_away(self, connection_id: str, error: SessionGone, now_ms: float) -> None:
-        """Part with a connection that asks for a session which is not here; the one that is here goes on.
+    def _turn_away(self, connection_id: str, error: SessionGone | Busy, now_ms: float) -> None:
+        """Part with a connection that asks for what it cannot have; the session that is here goes on.
 
         Where it is the phone's own connection, the app has lost track of its session, and that ends.
         """
@@ -158,7 +177,7 @@ class PhoneSide:
     def _take_within_session(self, envelope: PhoneSaid, message: UpMessage, now_ms: float) -> None:
         match message:
             case AudioUp():
-                self._take_audio(message, now_ms)
+                self._take_audio(envelope.connection_id, message, now_ms)
             case AckUp():
                 self._take_ack(message, now_ms)
             case Ping() if envelope.connection_id == self.downlink.connection_id:
@@ -171,6 +190,8 @@ class PhoneSide:
                 pass
 
     def _take_start(self, envelope: PhoneSaid, start: Start, now_ms: float) -> None:
+        if now_ms < self._refused_until_ms and envelope.connection_id != self.downlink.connection_id:
+            raise Busy.too_many_messages(retry_after_s=(self._refused_until_ms - now_ms) / 1000.0)
         if self.start is None and self._recalled(envelope, start, self.uplink.next_seq, now_ms):
             return
         if self.start is None:
@@ -214,13 +235,15 @@ class PhoneSide:
         self.events.session_recalled(now_ms)
         return True
 
-    def _take_audio(self, audio: AudioUp, now_ms: float) -> None:
+    def _take_audio(self, connection_id: str, audio: AudioUp, now_ms: float) -> None:
         assert self.start is not None
         check_audio(audio, self.start.rate)
         try:
             frames = self.uplink.receive(audio, now_ms)
         except TooFast as error:
             raise TooFast(error.message, ref=audio.seq, fatal=error.fatal) from None
+        if self.uplink.replayed:
+            self._flood.forgive(connection_id)
         if frames:
             self.events.frames_heard(frames, now_ms)
 

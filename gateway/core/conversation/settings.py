@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from gateway.core.exam import ExamPlan, build_plan
+from gateway.core.flood import FloodLimits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -11,6 +12,7 @@ class ConversationSettings:
 
     Attributes:
         plan: the test to hold.
+        flood: how many messages are too many.
         resume_within_s: how long Maya's line waits for a phone that went away.
         start_within_s: a relay that nobody talks to ends after this.
         ack_every_ms: cumulative acknowledgement to the phone (maya.v1: 500 ms).
@@ -19,7 +21,7 @@ class ConversationSettings:
         piece_ms: the longest piece of Maya's speech in one message (maya.v1: 250 ms).
         ahead_ms: Maya's speech is sent at most this far ahead of what was played (maya.v1: 3 s).
         unsent_ms: Maya's speech that waits to be sent; more than this much is cut at the oldest turn.
-        window_frames: frames of the phone that may wait for an earlier one.
+        window_frames: frames of the phone that may wait for an earlier one: a full buffer of the shortest.
         replay_ms: speech without a final transcript that is kept for a stream's successor (at most 150 s).
         too_far_ahead_ms: `too_fast` when `t` runs this far ahead of real time.
         too_fast_ratio: `too_fast` when audio comes this many times faster than real time for `too_fast_s`.
@@ -50,6 +52,7 @@ class ConversationSettings:
     """
 
     plan: ExamPlan = field(default_factory=lambda: build_plan("full"))
+    flood: FloodLimits = field(default_factory=FloodLimits)
     resume_within_s: float = 60.0
     start_within_s: float = 30.0
     ack_every_ms: float = 500.0
@@ -58,7 +61,7 @@ class ConversationSettings:
     piece_ms: float = 250.0
     ahead_ms: float = 3_000.0
     unsent_ms: float = 120_000.0
-    window_frames: int = 1_024
+    window_frames: int = 4_096
     replay_ms: float = 150_000.0
     too_far_ahead_ms: float = 15_000.0
     too_fast_ratio: float = 3.0

@@ -46,6 +46,7 @@ class RateGuard:
         self._offending_since_ms = 0.0
         self._offended_at_ms: float | None = None
         self._replay_until_ms = 0.0
+        self._taken_ms = 0.0
 
     def start(self, now_ms: float) -> None:
         """`ready` has been sent: from now on capture time is real time."""
@@ -57,6 +58,17 @@ class RateGuard:
         """The phone sends its buffer again: for its length, speed says nothing."""
         self._replay_until_ms = now_ms + self._settings.phone_buffer_s * 1000.0
         self._fast_since_ms = None
+
+    def took(self, sound_ms: float, now_ms: float) -> bool:
+        """Note new sound; return whether it may have come as fast as the line carries.
+
+        It may while the buffer is sent again, and if there is no more of it than a full buffer and what was captured
+        since `ready`, whatever `t` says.
+        """
+        self._taken_ms += sound_ms
+        elapsed_ms = now_ms - (now_ms if self._started_at_ms is None else self._started_at_ms)
+        most_ms = elapsed_ms + self._settings.too_far_ahead_ms + self._settings.phone_buffer_s * 1000.0
+        return now_ms < self._replay_until_ms and self._taken_ms <= most_ms
 
     def check(self, captured_ms: float, sound_ms: float, now_ms: float) -> None:
         """Look at one new frame.
@@ -96,6 +108,9 @@ class Uplink:
     """The gateway's receiving side of one conversation's audio.
 
     A gap is filled with silence of its length, at most `replay_ms`: no phone that came back in time lacks more.
+
+    Attributes:
+        replayed: whether the last frame was wanted and came while the phone sends its buffer again.
     """
 
     def __init__(self, settings: ConversationSettings) -> None:
@@ -105,6 +120,8 @@ class Uplink:
         self._rate = 16_000
         self._gap_pending = False
         self._captured_to_ms: float | None = None
+        self._early_ms = 0.0
+        self.replayed = False
 
     @property
     def acknowledged(self) -> int:
@@ -137,12 +154,31 @@ class Uplink:
         Raises:
             TooFast: the phone sends faster than anybody speaks.
         """
-        if not self._inbox.has(audio.seq):
+        self.replayed, is_new = False, not self._inbox.has(audio.seq)
+        if is_new:
             self._guard.check(audio.t, self._sound_ms(audio.pcm), now_ms)
+        sound_ms = self._sound_ms(audio.pcm)
+        if is_new and audio.seq != self.next_seq and self._early_ms + sound_ms > self._most_early_ms:
+            return []
+        frames = self._in_order(audio)
+        if is_new and self._inbox.has(audio.seq):
+            self._early_ms += sound_ms
+            self.replayed = self._guard.took(sound_ms, now_ms)
+        if not self._inbox.early:
+            self._early_ms = 0.0
+        return frames
+
+    @property
+    def _most_early_ms(self) -> float:
+        """How much sound may wait for what is missing before it: all that the phone can hold."""
+        return self._settings.phone_buffer_s * 1000.0 + self._settings.too_far_ahead_ms
+
+    def _in_order(self, audio: AudioUp) -> list[Frame]:
         frames: list[Frame] = []
         for taken in self._inbox.receive(audio.seq, audio):
             frames += self._gap_before(taken)
             sound_ms = self._sound_ms(taken.pcm)
+            self._early_ms -= sound_ms
             frames.append(Frame(taken.pcm, sound_ms))
             self._captured_to_ms = taken.t + sound_ms
         return frames

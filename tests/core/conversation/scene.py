@@ -98,7 +98,7 @@ class Scene:
     def say(self, message: dict[str, Any] | str, connection: str = "a", opened: int = 1) -> None:
         """The phone writes on a connection, which was opened at `opened`."""
         body = message if isinstance(message, str) else json.dumps({"action": "stream", **message})
-        self.tell(PhoneSaid(connection, opened, 0, body.encode()))
+        self.tell(PhoneSaid(connection, opened, opened + round(self.now_ms), body.encode()))
 
     def audio(self, connection: str = "a", opened: int = 1, **fields: Any) -> None:
         """The phone sends the next frame, or one with other fields."""

@@ -148,10 +148,14 @@ def test_a_replay_is_no_offence(uplink):
     assert flood(uplink, ratio=10, seconds=40, start_s=5, first=50) == []
 
 
-def test_a_frame_far_ahead_waits_for_none(uplink):
-    """Numbers beyond the window are refused, and memory stays bounded."""
-    for seq in range(1, 5_000):
-        uplink.receive(frame(seq, 0.0), 0.0)
+@pytest.mark.parametrize(("frame_bytes", "most"), [(640, 4_096), (3_200, 901)])
+def test_a_frame_far_ahead_waits_for_none(uplink, frame_bytes, most):
+    """A full buffer may wait for one frame, in any order; more is refused, and memory stays bounded."""
+    pcm = base64.b64encode(bytes(frame_bytes)).decode()
+    for seq in range(1, 9_000):
+        uplink.receive(AudioUp(seq=seq, t=0.0, pcm=pcm), 0.0)
     assert uplink.acknowledged == -1
-    out = uplink.receive(frame(0), 0.0)
-    assert len(out) == ConversationSettings().window_frames
+    out = uplink.receive(AudioUp(seq=0, t=0.0, pcm=pcm), 0.0)
+    assert len(out) == most
+    for seq in range(most, 2 * most - 1):
+        assert len(uplink.receive(AudioUp(seq=seq, t=0.0, pcm=pcm), 0.0)) == 1
