@@ -79,8 +79,10 @@ class PhoneLine:
         self._feed(PostSettled(action.connection_id, outcome, retry_after_ms))
 
     async def _disconnect(self, action: Disconnect) -> None:
-        await self._disconnect_now(action.connection_id)
-        self._go_on(action.connection_id)
+        try:
+            await self._disconnect_now(action.connection_id)
+        finally:
+            self._go_on(action.connection_id)
 
     async def _disconnect_now(self, connection_id: str) -> None:
         try:

@@ -16,6 +16,7 @@ from gateway import nova_line, relay
 from gateway.core.assessment import Assessment, MicroRequest
 from gateway.core.conversation import ConversationSettings, State
 from gateway.core.conversation.actions import Disconnect, Post, SendEvents, StoreProgress
+from gateway.core.conversation.inputs import PostOutcome, PostSettled
 from gateway.core.errors import PhoneGone, PhoneSlow, RemoteError, SaveFailed, ServiceUnavailable, StreamLost
 from gateway.core.exam import build_plan
 from gateway.core.nova_events import Fault
@@ -364,6 +365,25 @@ async def test_posts_under_way_are_waited_for_at_the_end():
         assert held.world.of("leave_line") == held.world.of("disconnect") == []
         assert held.relay._phone.busy
         held.world.gates["post"].set()
+
+
+async def test_a_connection_that_floods_is_deleted_at_once():
+    """Posts that hang on it hold nothing up, and Redis is told whom to refuse; without Redis only that is missing."""
+    async with holding() as held:
+        world = held.world
+        await held.talk()
+        world.gates["post"] = asyncio.Event()
+        world.errors["refuse_starts"] = ServiceUnavailable("away")
+        held.relay.feed(PostSettled("a", PostOutcome.DELIVERED))
+        for _ in range(2_000):
+            held.relay.phone_said("a", 1, held.said_ms, b"{}")
+        await world.until(
+            lambda: world.of("disconnect") and ("redis_unreachable", "ServiceUnavailable") in world.of("failure")
+        )
+        assert world.of("refuse_starts")[0] == (LEARNER, 60.0)
+        assert held.relay.conversation.state is State.TALKING
+        world.gates["post"].set()
+        held.relay.deaf()
 
 
 # --- Streams --------------------------------------------------------------------------------------------------------
