@@ -16,7 +16,6 @@ from gateway import nova_line, relay
 from gateway.core.assessment import Assessment, MicroRequest
 from gateway.core.conversation import ConversationSettings, State
 from gateway.core.conversation.actions import Disconnect, Post, SendEvents, StoreProgress
-from gateway.core.conversation.inputs import PostOutcome, PostSettled
 from gateway.core.errors import PhoneGone, PhoneSlow, RemoteError, SaveFailed, ServiceUnavailable, StreamLost
 from gateway.core.exam import build_plan
 from gateway.core.nova_events import Fault
@@ -374,7 +373,6 @@ async def test_a_connection_that_floods_is_deleted_at_once():
         await held.talk()
         world.gates["post"] = asyncio.Event()
         world.errors["refuse_starts"] = ServiceUnavailable("away")
-        held.relay.feed(PostSettled("a", PostOutcome.DELIVERED))
         for _ in range(2_000):
             held.relay.phone_said("a", 1, held.said_ms, b"{}")
         await world.until(

@@ -148,7 +148,7 @@ async def test_a_line_that_is_not_kept_is_free_again(sessions: Sessions, client:
 async def test_a_learner_is_refused_for_a_while(sessions: Sessions, client: RedisClient) -> None:
     """The key says until when, and is gone then."""
     await sessions.refuse_starts(ANN, 60.0)
-    until_ms = int(await client.get(key_of(ANN, "refused")))
+    until_ms = int(await client.get(key_of(ANN, "refused")) or 0)
     assert abs(until_ms - (time.time() + 60) * 1000) < 5_000
     assert 50_000 < await client.pttl(key_of(ANN, "refused")) <= 60_000
 
