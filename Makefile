@@ -7,8 +7,11 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PYTHON := $(BIN)/python
 STAMP  := $(VENV)/.ready
+NPM    := node_modules/.ready
+OSLS   := SLS_NOTIFICATIONS_MODE=off node_modules/.bin/osls
+STAGE  ?= dev
 
-.PHONY: help setup demo up test check format bench lag contract lock clean
+.PHONY: help setup demo up test check format bench lag contract lock package clean
 
 help: ## List the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -52,5 +55,18 @@ lock: setup ## Resolve requirements.txt anew, with hashes and without addresses
 	$(BIN)/uv pip compile -q --python-version 3.12 --generate-hashes --universal --no-emit-index-url --no-annotate \
 	  --no-header pyproject.toml --group local --group dev -o requirements.txt
 
+# Needs neither the whole set-up nor credentials: an empty environment with uv is enough.
+package: $(BIN)/uv $(NPM) ## Make what Lambda runs, and the compiled template of STAGE (dev), under build/
+	@$(PYTHON) -m infra.package
+	@$(OSLS) package --stage $(STAGE) --package build/compiled/$(STAGE)
+
+$(BIN)/uv: infra/local/setup.sh
+	@bash infra/local/setup.sh --only-uv $(VENV)
+	@touch $@
+
+$(NPM): package.json package-lock.json .npmrc
+	@npm ci --loglevel=error
+	@touch $@
+
 clean: ## Remove what the other commands made
-	rm -rf $(VENV) build .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build node_modules .serverless .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -35,6 +35,7 @@ class RedisUrls:
 
     stream: str
     relay: str
+    finish: str
 
 
 def deployment(
@@ -115,5 +116,5 @@ def _functions(redis: RedisUrls, finish_queue_arn: str, *, lazy: bool) -> tuple[
             max_event_age_s=60.0,
             on_failure_queue_arn=finish_queue_arn,
         ),
-        function("finish", timeout_s=60, redis_url=redis.relay),
+        function("finish", timeout_s=60, redis_url=redis.finish),
     )

@@ -1,6 +1,12 @@
 #!/usr/bin/env bash
 # Makes the virtual environment: finds Python 3.12 or newer, installs the pinned requirements, fetches the recordings.
+# With --only-uv before the folder it stops when uv is there, which is all that packaging needs.
 set -euo pipefail
+only_uv=false
+if [ "$1" = --only-uv ]; then
+  only_uv=true
+  shift
+fi
 venv=$1
 cd "$(dirname "$0")/../.."
 
@@ -29,7 +35,8 @@ command -v python3.13 >/dev/null 2>&1 && python3.13 -c '' 2>/dev/null && python=
 
 echo "Setting up $venv with $("$python" --version)"
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
-"$venv/bin/python" -m pip --disable-pip-version-check install -q uv
+[ -x "$venv/bin/uv" ] || "$venv/bin/python" -m pip --disable-pip-version-check install -q uv
+$only_uv && exit 0
 "$venv/bin/uv" pip install -q --compile-bytecode --python "$venv/bin/python" --require-hashes -r requirements.txt
 
 # The demo's recorded human speech; everything else works without it.

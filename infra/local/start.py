@@ -196,7 +196,7 @@ class Start:
         url = self.outside.redis_url
         if url:
             await asyncio.to_thread(outside.check_redis, url)
-            return _Redis(url, RedisUrls(stream=url, relay=url))
+            return _Redis(url, RedisUrls(stream=url, relay=url, finish=url))
         server = await asyncio.to_thread(valkey.server_path)
         for tries_left in range(_PORT_TRIES - 1, -1, -1):
             chosen = valkey.Valkey.new(self._options.ports.redis)
@@ -207,7 +207,8 @@ class Start:
                 # Another program may have taken the free port meanwhile.
                 if self._options.ports.redis or not tries_left:
                     raise
-        return _Redis(chosen.url("operator"), RedisUrls(stream=chosen.url("stream"), relay=chosen.url("relay")))
+        urls = RedisUrls(stream=chosen.url("stream"), relay=chosen.url("relay"), finish=chosen.url("finish"))
+        return _Redis(chosen.url("operator"), urls)
 
     def _valkey_part(self, server: Path, chosen: valkey.Valkey) -> Part:
         return Part(

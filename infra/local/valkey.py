@@ -5,6 +5,7 @@ that may do what it does and no more; the operator's may do all and belongs to t
 """
 
 import asyncio
+import json
 import secrets
 import socket
 from collections.abc import Mapping
@@ -13,25 +14,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 _POLL_S = 0.005
-# Commands of the connection itself, as redis-py sends them: greeting, its own name and version, health check.
-_CONNECTION = "+auth +hello +ping +quit +reset +select +client|setinfo +client|setname +client|id +client|no-touch"
-# What a client of a cluster asks for to find the slots.
-_CLUSTER = "+cluster|slots +cluster|shards +cluster|nodes +cluster|info +cluster|keyslot +command +asking"
-
-# User -> its rules but for the password (Valkey documentation, "Access Control List"). Channels and keys of one learner
-# have one hash slot: maya:{LEARNER}:NAME.
+# User -> its rules but for the password (Valkey documentation, "Access Control List"); those of the functions are the deployed
+# cloud's own. Channels and keys of one learner have one hash slot: maya:{LEARNER}:NAME.
 RULES: Mapping[str, str] = {
     "operator": "~* &* +@all",
-    "stream": (
-        f"resetchannels &maya:{{*}}:up %R~maya:{{*}}:lease %R~maya:{{*}}:session %W~maya:{{*}}:start"
-        f" %RW~maya:{{*}}:refused %RW~maya:{{*}}:rate:*"
-        f" -@all {_CONNECTION} {_CLUSTER} +spublish +get +set +incr +expire"
-    ),
-    "relay": (
-        f"resetchannels &maya:{{*}}:up ~maya:*"
-        f" -@all {_CONNECTION} {_CLUSTER} +spublish +ssubscribe +sunsubscribe"
-        " +@read +@write +@transaction +@scripting -@dangerous -script|flush -script|kill"
-    ),
+    **json.loads(Path(__file__).parents[1].joinpath("redis", "access.json").read_text(encoding="utf-8")),
 }
 
 

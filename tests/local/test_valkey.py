@@ -1,5 +1,6 @@
 """The local Valkey server: what it keeps, and who may do what."""
 
+import contextlib
 import functools
 import os
 import sys
@@ -135,7 +136,7 @@ def test_the_stream_function_may_do_nothing_else(connect: Connect, command: str)
         "GET maya:{ann}:epoch",
         "ZADD maya:lines 1 ann",
         "ZREMRANGEBYSCORE maya:lines -inf 0",
-        "DEL maya:{ann}:start",
+        "DEL maya:{ann}:lease",
         "SPUBLISH maya:{ann}:up x",
         "PEXPIRE maya:{ann}:lease 6000",
     ],
@@ -163,6 +164,23 @@ def test_the_relay_may_not_leave_its_keys(connect: Connect, command: str) -> Non
     """Other keys and channels, and the server's own affairs, are closed to the relay."""
     with pytest.raises(redis.exceptions.NoPermissionError):
         connect("relay")(command)
+
+
+@pytest.mark.parametrize(
+    ("command", "allowed"),
+    [
+        ("GET maya:{ann}:session", True),
+        ("GET maya:{ann}:lease", False),
+        ("SET maya:{ann}:session {}", False),
+        ("SPUBLISH maya:{ann}:up x", False),
+        ("SSUBSCRIBE maya:{ann}:up", False),
+        ("KEYS *", False),
+    ],
+)
+def test_finish_may_read_progress_alone(connect: Connect, command: str, allowed: bool) -> None:
+    """It reads what a relay that died had come to."""
+    with contextlib.nullcontext() if allowed else pytest.raises(redis.exceptions.NoPermissionError):
+        connect("finish")(command)
 
 
 async def test_the_relay_hears_what_the_stream_function_publishes(server: Valkey) -> None:
