@@ -59,12 +59,7 @@ def build_all(uv: Path, *, machine: str, root: Path = ROOT) -> Iterator[Artefact
 
 def _build(name: str, function: Function, *, installed: Path, output: Path, root: Path) -> Artefact:
     folder = output / name
-    folder.mkdir()
-    for file in sources.reached(root, function.handler, without=function.without).values():
-        _copy(root, file.relative_to(root), folder)
-    archive.compile_all(folder)
-    for relative in wheels.files_of(installed, function.packages, function.services):
-        _copy(installed, Path(relative.with_suffix(".pyc") if relative.suffix == ".py" else relative), folder)
+    assemble(function, folder, installed=installed, root=root)
     zipped = folder.with_suffix(".zip")
     archive.pack(folder, zipped)
     size = zipped.stat().st_size
@@ -74,6 +69,26 @@ def _build(name: str, function: Function, *, installed: Path, output: Path, root
         )
     unzipped = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     return Artefact(name, size, unzipped, function.most_bytes, zipped, folder)
+
+
+def assemble(function: Function, folder: Path, *, installed: Path, root: Path = ROOT, compiled: bool = True) -> None:
+    """Put a function's files into a new folder.
+
+    Args:
+        function: which.
+        folder: made here.
+        installed: where its packages are installed, byte-compiled beside their sources if `compiled`.
+        root: the repository.
+        compiled: take packages without their sources, and compile ours.
+    """
+    folder.mkdir()
+    for file in sources.reached(root, function.handler, without=function.without).values():
+        _copy(root, file.relative_to(root), folder)
+    if compiled:
+        archive.compile_all(folder)
+    for relative in wheels.files_of(installed, function.packages, function.services):
+        is_source = relative.suffix == ".py"
+        _copy(installed, Path(relative.with_suffix(".pyc") if is_source and compiled else relative), folder)
 
 
 def _copy(base: Path, relative: Path, folder: Path) -> None:
