@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import ctypes
+import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Any, Final
@@ -18,6 +20,8 @@ from awscrt.io import (
 
 _KEEP_ALIVE_S: Final = 10
 _KEEP_ALIVE_PROBES: Final = 3
+
+_of_thread: Final = threading.local()
 
 
 class CrtRuntime:
@@ -48,6 +52,17 @@ async def from_crt(future: "Future[Any]") -> Any:
     future.add_done_callback(on_done)
     await arrived
     return future.result()
+
+
+def keep_thread_state() -> None:
+    """Let Python keep what it knows of the calling thread, which is awscrt's, from one callback to the next.
+
+    A native thread that calls into Python gets a thread state made for each call and taken down after it. One
+    ``PyGILState_Ensure`` that is never released keeps it (Python/C API, "Non-Python created threads"); it ends with the process,
+    as awscrt's thread does. What is local to the thread lives as long as that state, so it knows whether there is one.
+    """
+    if not hasattr(_of_thread, "kept"):
+        _of_thread.kept = ctypes.pythonapi.PyGILState_Ensure()
 
 
 def make_request(method: str, path: str, headers: Sequence[tuple[str, str]]) -> HttpRequest:

@@ -10,7 +10,6 @@ Nothing is closed from the service's side alone: whoever opens a channel must `c
 
 import asyncio
 import contextlib
-import io
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -20,7 +19,8 @@ from typing import Any, Final, Self
 from awscrt.http import Http2ClientConnection, HttpRequest
 from smithy_http.exceptions import SmithyHTTPError
 
-from gateway.adapters.crt import CrtRuntime, crt_name, resolve, socket_options
+from gateway.adapters import crt_write
+from gateway.adapters.crt import CrtRuntime, crt_name, keep_thread_state, resolve, socket_options
 from gateway.adapters.no_delay import set_no_delay
 
 MAX_WRITES_UNDER_WAY: Final = 64
@@ -262,11 +262,10 @@ class Channel:
     def _hand_over(self, data: bytes | None) -> None:
         """Give awscrt a write, or with None the end of the body."""
         try:
-            handed = self._stream.write_data(None if data is None else io.BytesIO(data), data is None)
+            crt_write.write(self._stream, data, self._on_written)
         except Exception as error:  # noqa: BLE001 - awscrt raises bare RuntimeErrors with its codes
             raise ChannelBrokenError(crt_name(error)) from None
         self._written += 1
-        handed.add_done_callback(self._on_written)
 
     async def _wait(self, future: "asyncio.Future[bool]", within_s: float, what: str) -> None:
         timer = self._loop.call_later(within_s, resolve, future, _LATE)
@@ -300,6 +299,7 @@ class Channel:
         return True
 
     def _on_response(self, status_code: int, headers: Sequence[tuple[str, str]], **_kwargs: Any) -> None:
+        keep_thread_state()
         self._from_thread(resolve, self._response, (status_code, headers))
 
     def _on_body(self, chunk: bytes, **_kwargs: Any) -> None:
@@ -307,7 +307,7 @@ class Channel:
         if self._reader is not None:
             self._from_thread(self._wake_all)
 
-    def _on_written(self, _result: "Future[None]") -> None:
+    def _on_written(self, _result: object) -> None:
         # A failed write needs no notice of its own: the stream's completion follows and says why.
         self._settled += 1
         if self._room is not None:

@@ -11,10 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+import awscrt
 import pytest
 from aiohttp import web
 
-from gateway.adapters.nova_channel import MAX_WRITES_UNDER_WAY, RECEIVE_WINDOW_BYTES
+from gateway.adapters import crt_write
+from gateway.adapters.nova_channel import MAX_WRITES_UNDER_WAY, RECEIVE_WINDOW_BYTES, Channel
 from gateway.adapters.nova_sonic import NovaSonic, NovaStream, fault_of
 from gateway.core.errors import (
     AccessRefused,
@@ -431,6 +433,52 @@ async def test_a_long_history_is_sent_whatever_the_window(open_sonic: OpenSonic,
         stream = await sonic.open(events)
         assert received == events
         await stream.close()
+
+
+@pytest.mark.parametrize("version", [awscrt.__version__, "99.0.0"])
+async def test_either_way_of_writing(open_sonic: OpenSonic, monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+    """Events of every size arrive, also those that awscrt reads in many pieces, and the body ends in order."""
+    monkeypatch.setattr(crt_write, "write", crt_write.choose_write(version))
+    events = [HELLO, b"", b"x" * 100, b"y" * 20_000, b"z" * 300_000]
+    async with open_sonic(_echo) as (_server, sonic):
+        stream = await sonic.open(events[:1])
+        for event in events[1:]:
+            await stream.send(event)
+        assert [await stream.receive() for _ in events] == events
+        await stream.close()
+
+
+def test_the_direct_write_is_for_versions_that_were_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The installed awscrt is one of them; any other, or one without the native calls, gets the public call."""
+    installed = awscrt.__version__
+    direct = crt_write.choose_write(installed)
+    public = crt_write.choose_write("99.0.0")
+    assert crt_write.write is direct is not public
+    monkeypatch.delattr("_awscrt.input_stream_new")
+    assert crt_write.choose_write(installed) is public
+
+
+async def test_the_state_of_the_services_thread_is_kept(open_sonic: OpenSonic, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From one callback to the next, over streams: what is local to awscrt's thread is still there."""
+    local = threading.local()
+    counts: list[int] = []
+    on_body = Channel._on_body
+
+    def counting(channel: Channel, chunk: bytes, **more: Any) -> None:
+        local.count = getattr(local, "count", 0) + 1
+        counts.append(local.count)
+        on_body(channel, chunk, **more)
+
+    monkeypatch.setattr(Channel, "_on_body", counting)
+    async with open_sonic(_echo) as (_server, sonic):
+        for _ in range(2):
+            stream = await sonic.open([HELLO])
+            for _ in range(2):
+                assert await stream.receive() == HELLO
+                await stream.send(HELLO)
+            await stream.close()
+    assert len(counts) >= 4
+    assert counts == list(range(1, len(counts) + 1))
 
 
 async def test_cancelled_while_receiving(open_sonic: OpenSonic, caplog: pytest.LogCaptureFixture) -> None:
