@@ -8,7 +8,7 @@ from typing import Any
 
 from gateway.core.conversation.actions import Disconnect, Post
 from gateway.core.conversation.inputs import Input, PostOutcome, PostSettled
-from gateway.core.errors import PhoneGone, PhoneSlow
+from gateway.core.errors import PhoneGone, PhoneRefused, PhoneSlow
 from gateway.ports import Services
 
 
@@ -69,12 +69,11 @@ class PhoneLine:
         outcome, retry_after_ms = PostOutcome.DELIVERED, 0.0
         if isinstance(error, PhoneGone):
             outcome = PostOutcome.GONE
+        elif isinstance(error, PhoneSlow):
+            outcome, retry_after_ms = PostOutcome.SLOW, error.retry_after_ms
         elif error is not None:
-            outcome = PostOutcome.SLOW
-            if isinstance(error, PhoneSlow):
-                retry_after_ms = error.retry_after_ms
-            else:
-                self._services.failure("post_failed", error, {})
+            outcome = PostOutcome.REFUSED if isinstance(error, PhoneRefused) else PostOutcome.SLOW
+            self._services.failure("post_failed", error, {})
         self._go_on(action.connection_id)
         self._feed(PostSettled(action.connection_id, outcome, retry_after_ms))
 

@@ -41,13 +41,14 @@ from gateway.core.conversation.inputs import (
     MicroAnswered,
     PhoneLeft,
     PhoneSaid,
-    SaveOutcome,
     SaveSettled,
     ShutdownAsked,
 )
+from gateway.core.errors import ServiceUnavailable
 from gateway.nova_line import NovaLine
 from gateway.phone_line import PhoneLine
 from gateway.ports import Services
+from gateway.saving import Saver
 
 _RENEW_LEASE_S: Final = 2.0
 
@@ -96,6 +97,7 @@ class Relay:
         )
         self._lines: dict[int, NovaLine] = {}
         self._phone = PhoneLine(services, self.feed, self.spawn)
+        self._saver = Saver(learner, services)
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at_ms = 0.0
@@ -105,6 +107,7 @@ class Relay:
         self._last_progress: Mapping[str, Any] | None = None
         self._has_line = False
         self._has_lease = True
+        self._is_deaf = False
         self._doers: dict[type[Any], Callable[[Any], None]] = {
             Post: self._phone.do,
             Disconnect: self._phone.do,
@@ -144,6 +147,7 @@ class Relay:
 
     def deaf(self) -> None:
         """The phone is not heard any more: let another relay have the learner."""
+        self._is_deaf = True
         self._spawn(self._release_lease())
         self.feed(ShutdownAsked(replaced=True))
 
@@ -167,8 +171,10 @@ class Relay:
             within_s: what Lambda leaves of the invocation; the end begins a minute before.
 
         Raises:
-            Exception: what broke, if the conversation could not be brought to an end in order.
+            Exception: what broke, if the conversation could not be brought to an end in order; or what is left to be
+                saved, which the failure record of the invocation then brings about.
         """
+        until_s = self._loop.time() + within_s
         keeper = self.spawn(self._keep_leases())
         shutdown = self._loop.call_later(max(0.0, within_s - _SHUTDOWN_BEFORE_END_S), self._shut_down)
         try:
@@ -181,6 +187,15 @@ class Relay:
             await self._settle()
         if not self.ended:
             raise self._faults[-1]
+        await self._saver.insist(until_s)
+        if self._is_deaf and self._has_notes_unsaved():
+            raise ServiceUnavailable(
+                "the learner was not heard any more, and has notes to be saved if nobody comes back"
+            )
+
+    def _has_notes_unsaved(self) -> bool:
+        progress = self._last_progress or {}
+        return progress.get("state") == "open" and bool(progress.get("notes"))
 
     async def _settle(self) -> None:
         """Wait for everything that was begun, and give back what is held."""
@@ -321,15 +336,7 @@ class Relay:
         self.feed(MicroAnswered(action.part, arguments))
 
     async def _save(self, action: Save) -> None:
-        outcome = SaveOutcome.LOST
-        with self._surviving("save_failed"):
-            await asyncio.to_thread(self._services.save, self._learner, action.assessment)
-            outcome = SaveOutcome.SAVED
-        if outcome is not SaveOutcome.SAVED:
-            with self._surviving("enqueue_failed"):
-                await asyncio.to_thread(self._services.enqueue, self._learner, action.assessment)
-                outcome = SaveOutcome.QUEUED
-        self.feed(SaveSettled(outcome))
+        self.feed(SaveSettled(await self._saver.save(action.assessment)))
 
     def _store_progress(self, action: StoreProgress) -> None:
         """Write the newest progress; one write is under way at a time, and only the newest waits."""

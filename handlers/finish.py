@@ -2,7 +2,9 @@
 
 Two kinds of messages are on the queue: written assessments (`gateway.adapters.finish_queue`), and the records that Lambda makes
 of relay invocations that failed (Lambda developer guide, "Adding a destination": ``requestPayload`` is the invocation's, so ids only).
-A message that fails stays on the queue; one that fails too often goes to the queue of the dead.
+A message that fails stays on the queue; one that fails too often goes to the queue of the dead. Both outlive DynamoDB's worst
+days; Redis keeps a session for an hour only, so what a failure record leads to is queued as a written assessment when the
+tables are away.
 """
 
 import functools
@@ -12,10 +14,11 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from gateway.adapters.assessments import Assessments, Saved
+from gateway.adapters.finish_queue import FinishQueue
 from gateway.adapters.telemetry import Telemetry, take_over
 from gateway.core.assessment import Assessment, PartNotes, join_parts
-from gateway.core.errors import BadMessage
-from gateway.settings import log_settings, table_settings
+from gateway.core.errors import BadMessage, RemoteError
+from gateway.settings import finish_queue_url, log_settings, table_settings
 from handlers import bus
 from handlers.guard import Context, Event, guarded
 
@@ -36,6 +39,12 @@ def assessments() -> Assessments:
     return Assessments(table_settings())
 
 
+@functools.cache
+def queue() -> FinishQueue:
+    """Return the queue that this function empties, and adds to when the tables are away."""
+    return FinishQueue(finish_queue_url())
+
+
 @guarded
 def handler(event: Event, _context: Context) -> dict[str, list[dict[str, str]]]:
     """Save what the messages of a batch are about; return which of them failed (``ReportBatchItemFailures``)."""
@@ -52,28 +61,34 @@ def handler(event: Event, _context: Context) -> dict[str, list[dict[str, str]]]:
 
 
 def sync_offline_progress(user_id: str) -> Saved | None:
-    """Save what a learner's session had come to when its relay died: the notes of the parts that were finished.
+    """Save what a learner's session had come to when its relay died: the one way by which progress becomes an assessment.
 
-    The assessment is partial even if all parts were finished, for the test never came to its end: a relay that takes the
-    session up again, and whose epoch is higher, replaces it.
+    Of a session that was open these are the notes of the parts that were finished; of one that had ended and could be saved
+    nowhere, its whole assessment. Notes make a partial assessment even if all parts were finished, for the test never came
+    to its end: a relay that takes the session up again, and whose epoch is higher, replaces it. It may be called at any
+    time and as often as one likes, also while another relay holds the session: what is stored never gives way to less.
 
     Args:
         user_id: the learner.
 
     Returns:
-        What the save came to, None if there was nothing to save: no session, one that has ended, or no part finished.
+        What the save came to, None if there was nothing to save: no session, one that is seen to, or no part finished.
 
     Raises:
-        RemoteError: Redis or DynamoDB failed.
+        RemoteError: Redis failed, or neither DynamoDB nor the queue took what was to be saved.
         BadMessage: the session in Redis is none.
     """
     value = bus.wire().get(user_id.encode(), bus.key(user_id, "session"))
-    if value is None:
+    assessment = None if value is None else _assessment_of(_document(value))
+    if assessment is None:
         return None
-    progress = _document(value)
-    if progress.get("state") != _OPEN or not progress.get("notes"):
-        return None
-    return assessments().save(user_id, _joined(progress))
+    try:
+        return assessments().save(user_id, assessment)
+    except RemoteError as error:
+        telemetry().failure("finish_delayed", error, {"learner": user_id})
+    # Redis forgets the session before a long failure is over.
+    queue().send(user_id, assessment)
+    return Saved.DELAYED
 
 
 def _finish(message: Mapping[str, Any]) -> None:
@@ -93,11 +108,21 @@ def _finish(message: Mapping[str, Any]) -> None:
 
 
 def _save(message: Mapping[str, Any]) -> Saved:
+    return assessments().save(_learner(message), _written(message["assessment"]))
+
+
+def _written(document: Any) -> Assessment:
     try:
-        assessment = Assessment.model_validate(message["assessment"])
+        return Assessment.model_validate(document)
     except ValueError:
         raise BadMessage("assessment: does not fit its model") from None
-    return assessments().save(_learner(message), assessment)
+
+
+def _assessment_of(progress: Mapping[str, Any]) -> Assessment | None:
+    """Return what there is to be saved of a session, None if there is nothing."""
+    if "unsaved" in progress:
+        return _written(progress["unsaved"])
+    return _joined(progress) if progress.get("state") == _OPEN and progress.get("notes") else None
 
 
 def _joined(progress: Mapping[str, Any]) -> Assessment:

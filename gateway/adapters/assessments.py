@@ -53,6 +53,9 @@ class Saved(Enum):
     OUTDATED = "outdated"
     """A complete assessment of this session, or one of a higher epoch, is stored and stays."""
 
+    DELAYED = "delayed"
+    """The tables are away, and the finish queue has it until they are back."""
+
 
 class Assessments:
     """The two tables.

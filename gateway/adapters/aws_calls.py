@@ -21,7 +21,15 @@ from botocore.exceptions import (
     ReadTimeoutError,
 )
 
-from gateway.core.errors import AccessRefused, PhoneGone, RemoteError, RemoteTimeout, ServiceUnavailable, Throttled
+from gateway.core.errors import (
+    AccessRefused,
+    PhoneGone,
+    PhoneRefused,
+    RemoteError,
+    RemoteTimeout,
+    ServiceUnavailable,
+    Throttled,
+)
 
 _THROTTLING: Final = frozenset(
     {
@@ -104,6 +112,8 @@ def _meaning(service: str, response: Mapping[str, Any]) -> RemoteError:
         return RemoteTimeout(text)
     if code == "GoneException":
         return PhoneGone(text)
+    if code == "PayloadTooLargeException":
+        return PhoneRefused(text)
     if status >= 500 or status == 0:
         return ServiceUnavailable(text)
     return AccessRefused(text)

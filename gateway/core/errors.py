@@ -23,6 +23,7 @@
      |   +- RemoteTimeout       no answer within the time limit of the call
      |   +- PhoneGone           the connection no longer exists (API Gateway: 410)
      |   +- PhoneSlow           the connection cannot take more now (API Gateway: 429)
+     |   +- PhoneRefused        this message will never be taken (API Gateway: 413)
      |   +- SaveFailed          an assessment could not be saved
      +- BadToolInput            the model called a tool with arguments that do not fit its schema
 
@@ -222,6 +223,12 @@ class PhoneSlow(RemoteError):
     def __init__(self, message: str = "the connection cannot take more now", *, retry_after_ms: float) -> None:
         super().__init__(message)
         self.retry_after_ms = retry_after_ms
+
+
+class PhoneRefused(RemoteError):
+    """This message will never be taken for the phone, however often it is posted (API Gateway: 413)."""
+
+    code = "phone_refused"
 
 
 class SaveFailed(RemoteError):

@@ -18,7 +18,7 @@ from gateway.adapters import aws_calls
 from gateway.adapters import connections as connections_module
 from gateway.adapters.connections import RETRY_AFTER_MS, Connections
 from gateway.adapters.phone_http import PostSigner
-from gateway.core.errors import AccessRefused, PhoneGone, PhoneSlow, RemoteError, ServiceUnavailable
+from gateway.core.errors import AccessRefused, PhoneGone, PhoneRefused, PhoneSlow, RemoteError, ServiceUnavailable
 from tests.adapters.sonic_server import make_certificate
 
 OK = b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 0\r\nConnection: keep-alive\r\n\r\n"
@@ -221,7 +221,7 @@ async def test_posts_over_tls(open_endpoint: OpenEndpoint) -> None:
         (500, "InternalServerError", PhoneSlow),
         (503, "", PhoneSlow),
         (403, "ForbiddenException", AccessRefused),
-        (413, "PayloadTooLargeException", AccessRefused),
+        (413, "PayloadTooLargeException", PhoneRefused),
     ],
 )
 async def test_what_api_gateway_refuses(

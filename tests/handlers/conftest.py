@@ -20,6 +20,7 @@ _REMEMBERED = (
     connect.assessments,
     finish.assessments,
     finish.telemetry,
+    finish.queue,
     relay.reduce_output,
     aws_calls._session,
 )

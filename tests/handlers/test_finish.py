@@ -4,12 +4,14 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import boto3
 import pytest
 from moto import mock_aws
 from redis import Redis as RedisClient
 
-from gateway.adapters.assessments import Saved
+from gateway.adapters.assessments import Assessments, Saved
 from gateway.core.conversation.progress import session_progress
+from gateway.core.errors import Throttled
 from gateway.core.messages import Start
 from handlers import bus, finish
 from tests.adapters.test_assessments import Tables
@@ -144,6 +146,72 @@ def test_a_session_of_another_make(tables: Tables, redis_client: RedisClient, ch
     redis_client.set(SESSION_KEY, json.dumps({**progress(1), **changes}))
     assert run(failure_record()) == {"batchItemFailures": [{"itemIdentifier": "m0"}]}
     assert not tables.item()
+
+
+def test_an_assessment_that_nobody_took_is_saved_whole(tables: Tables, redis_client: RedisClient) -> None:
+    """Tables and queue were away until its relay's time was over; its progress has the written text."""
+    unsaved = queued()["assessment"]
+    redis_client.set(SESSION_KEY, json.dumps({**progress(1, 2, 3, ended=True), "unsaved": unsaved}))
+    assert run(failure_record()) == DONE
+    assert tables.item()["status"] == "complete"
+    assert finish.sync_offline_progress(LEARNER) in {Saved.SAVED, Saved.UNCHANGED}
+    redis_client.set(SESSION_KEY, json.dumps({**progress(1, ended=True), "unsaved": {"summary": "secret"}}))
+    assert run(failure_record()) == {"batchItemFailures": [{"itemIdentifier": "m0"}]}
+
+
+def test_notes_never_replace_more_than_notes(tables: Tables, redis_client: RedisClient) -> None:
+    """Whichever comes first, twice or late: the record of a relay that died after its successor had finished changes nothing."""
+    redis_client.set(SESSION_KEY, json.dumps(progress(1)))
+    assert run(queued(epoch=EPOCH + 9)) == DONE
+    before = tables.item(), tables.profile()
+    for _ in range(3):
+        assert finish.sync_offline_progress(LEARNER) is Saved.OUTDATED
+    assert (tables.item(), tables.profile()) == before
+    redis_client.set(SESSION_KEY, json.dumps({**progress(1, 2), "epoch": EPOCH - 5}))
+    assert finish.sync_offline_progress(LEARNER) is Saved.OUTDATED
+    assert (tables.item(), tables.profile()) == before
+
+
+def test_the_same_record_many_times_saves_once(tables: Tables, redis_client: RedisClient) -> None:
+    """SQS delivers at least once; the stored notes stay what they are."""
+    redis_client.set(SESSION_KEY, json.dumps(progress(1, 2)))
+    assert run(failure_record(), failure_record(), failure_record()) == DONE
+    parts = tables.item()["parts"]
+    assert len(tables.assessments.scan()["Items"]) == 1
+    assert run(failure_record()) == DONE
+    assert tables.item()["parts"] == parts
+
+
+def test_notes_outlive_redis_when_the_tables_are_away(
+    tables: Tables, redis_client: RedisClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They go on the queue as a written assessment, which is saved when the tables are back and the session is forgotten."""
+    sqs: Any = boto3.client("sqs")
+    url = sqs.create_queue(QueueName="maya-finish")["QueueUrl"]
+    monkeypatch.setenv("MAYA_FINISH_QUEUE_URL", url)
+    redis_client.set(SESSION_KEY, json.dumps(progress(1)))
+    with monkeypatch.context() as patch:
+        patch.setattr(Assessments, "save", _throttled)
+        assert run(failure_record()) == DONE
+    assert not tables.item()
+    redis_client.flushall()
+    [message] = sqs.receive_message(QueueUrl=url)["Messages"]
+    assert run(message["Body"]) == DONE
+    assert (tables.item()["status"], tables.item()["parts_assessed"]) == ("partial", [1])
+
+
+def test_without_tables_and_queue_the_record_waits(
+    tables: Tables, redis_client: RedisClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is reported as failed and comes again."""
+    monkeypatch.setenv("MAYA_FINISH_QUEUE_URL", "https://sqs.us-east-1.amazonaws.com/123456789012/none")
+    monkeypatch.setattr(Assessments, "save", _throttled)
+    redis_client.set(SESSION_KEY, json.dumps(progress(1)))
+    assert run(failure_record()) == {"batchItemFailures": [{"itemIdentifier": "m0"}]}
+
+
+def _throttled(*_: Any) -> Saved:
+    raise Throttled("dynamodb answered 400 ThrottlingException")
 
 
 def test_what_is_away_fails_its_messages(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -394,5 +394,6 @@ class Conversation:
             elapsed_ms=now_ms - self._began_ms,
             spoken_ms=self._dialogue.spoken_ms,
             notes=self._desk.notes,
+            unsaved=self._ending.document if self._ending.lost else None,
         )
         self._course.act(StoreProgress(progress))

@@ -13,11 +13,17 @@ from typing import Any, Final
 from gateway.core.conversation.actions import Post
 from gateway.core.conversation.inputs import PostOutcome
 from gateway.core.conversation.settings import ConversationSettings
-from gateway.core.messages import AckDown, DownMessage, Interrupted, NumberedDown
+from gateway.core.messages import MAX_INTEGER, AckDown, DownMessage, Interrupted, NumberedDown
 from gateway.core.sequencing import Outbox
 from gateway.core.wire import encode, encode_audio_down, pcm_duration_ms
 
 _SLOW_RETRY_MS: Final = 250.0
+"""The first wait after a post that failed; doubled with each that follows it."""
+
+_MOST_SLOW_RETRY_MS: Final = 4_000.0
+_NO_TURN: Final = MAX_INTEGER
+"""No turn has this number: dropping its sound changes nothing at the phone."""
+
 _CRUMB_MS: Final = 0.001
 """What floating point leaves over is no reason to wait: the timer would ring at the same moment for ever."""
 
@@ -66,6 +72,8 @@ class Downlink:
         self._again: deque[int] = deque()
         self._connection_id: str | None = None
         self._posting = False
+        self._posted: int | None = None
+        self._slow = 0
         self._closing = False
         self._acknowledged = -1
         self._not_before_ms = 0.0
@@ -110,7 +118,8 @@ class Downlink:
 
     def detach(self) -> None:
         """The phone is away: what has a number waits, what has none is lost."""
-        self._connection_id = None
+        self._connection_id = self._posted = None
+        self._slow = 0
         self._posting = self._closing = False
         self._mentions.clear()
         self._again.clear()
@@ -125,10 +134,24 @@ class Downlink:
         self._again.clear()
 
     def settled(self, outcome: PostOutcome, retry_after_ms: float, now_ms: float) -> None:
-        """The post under way has ended; a lost connection is for the caller to `detach`."""
+        """The post under way has ended; a lost connection is for the caller to `detach`.
+
+        What was not taken and has a number comes first when there is more to be posted. What will never be taken gives its
+        number to an empty piece of speech, without which the app would wait for ever.
+        """
         self._posting = False
-        if outcome is PostOutcome.SLOW:
-            self._not_before_ms = now_ms + max(retry_after_ms, _SLOW_RETRY_MS)
+        if outcome not in (PostOutcome.SLOW, PostOutcome.REFUSED):
+            self._slow = 0
+            return
+        wait_ms = min(_SLOW_RETRY_MS * 2.0**self._slow, _MOST_SLOW_RETRY_MS)
+        self._slow += 1
+        self._not_before_ms = now_ms + max(retry_after_ms, wait_ms)
+        item = None if self._posted is None else self._outbox.get(self._posted)
+        if self._posted is None or item is None:
+            return
+        if outcome is PostOutcome.REFUSED:
+            self._empty(self._posted, item)
+        self._again.appendleft(self._posted)
 
     def acknowledged(self, number: int, queue_ms: float, now_ms: float) -> None:
         """The phone has everything up to `number`, and `queue_ms` of sound waits in its speaker queue.
@@ -192,10 +215,15 @@ class Downlink:
         self._drop_unsent(turn)
         for number, item in list(self._outbox.unacknowledged):
             if item.turn == turn and item.sound_ms:
-                data = encode_audio_down(epoch=self._epoch, n=number, turn=turn, rate=self._rate, pcm="")
-                self._outbox.replace(number, _Sent(data, turn, 0.0))
+                self._empty(number, item)
         self._ahead_ms = 0.0
         self._urgent.append(_Notice(Interrupted, {"turn": turn}))
+
+    def _empty(self, number: int, item: _Sent) -> None:
+        """Leave nothing of a message but its number."""
+        turn = _NO_TURN if item.turn is None else item.turn
+        data = encode_audio_down(epoch=self._epoch, n=number, turn=turn, rate=self._rate, pcm="")
+        self._outbox.replace(number, _Sent(data, item.turn, 0.0))
 
     # Sending
 
@@ -203,6 +231,7 @@ class Downlink:
         """Return the next post, None while there is nothing to send or a post is under way."""
         if self._connection_id is None or self._posting or now_ms < self._not_before_ms:
             return None
+        self._posted = None
         data = self._next_data(now_ms)
         if data is None:
             return None
@@ -255,19 +284,20 @@ class Downlink:
             item = self._outbox.get(number)
             if item is not None:
                 self._outbox.mark_sent(number, now_ms)
+                self._posted = number
                 return item.data
         return None
 
     def _number(self, notice: _Notice, now_ms: float) -> str:
         data = encode(notice.kind(n=self._outbox.next_number, epoch=self._epoch, **notice.fields))
-        self._outbox.append(_Sent(data, notice.turn, 0.0), duration_ms=0.0, now_ms=now_ms)
+        self._posted = self._outbox.append(_Sent(data, notice.turn, 0.0), duration_ms=0.0, now_ms=now_ms)
         return data
 
     def _number_sound(self, turn: int, pcm: str, now_ms: float) -> str:
         sound_ms = self._sound_ms(pcm)
         number = self._outbox.next_number
         data = encode_audio_down(epoch=self._epoch, n=number, turn=turn, rate=self._rate, pcm=pcm)
-        self._outbox.append(_Sent(data, turn, sound_ms), duration_ms=sound_ms, now_ms=now_ms)
+        self._posted = self._outbox.append(_Sent(data, turn, sound_ms), duration_ms=sound_ms, now_ms=now_ms)
         self._ahead_ms = self.ahead_ms(now_ms) + sound_ms
         self._ahead_at_ms = now_ms
         return data

@@ -31,6 +31,7 @@ class Ending:
         failure: the error that ended the conversation, told before `bye`.
         document: the assessment as the phone is told, None until there is one.
         saved: whether it is in the learner's profile.
+        lost: neither tables nor queue have taken it yet.
     """
 
     course: Course
@@ -45,6 +46,7 @@ class Ending:
     failure: ProtocolError | None = None
     document: dict[str, Any] | None = None
     saved: bool = False
+    lost: bool = False
 
     def begin(
         self, reason: ByeReason, now_ms: float, *, ask_stream: bool = True, failure: ProtocolError | None = None
@@ -221,6 +223,7 @@ class Ending:
             return
         self.course.go(Event.SAVE_SETTLED)
         self.saved = outcome is SaveOutcome.SAVED
+        self.lost = outcome is SaveOutcome.LOST
         self.course.record("assessment_settled", outcome=outcome.value)
         self.tell_assessment()
         self._deliver(now_ms)

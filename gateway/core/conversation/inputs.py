@@ -38,6 +38,7 @@ class PostOutcome(Enum):
     DELIVERED = "delivered"
     GONE = "gone"  # HTTP 410: the connection is closed
     SLOW = "slow"  # HTTP 429 or 5xx: wait and go on
+    REFUSED = "refused"  # HTTP 413: the same would never be taken
 
 
 @dataclass(frozen=True, slots=True)

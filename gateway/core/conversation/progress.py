@@ -19,8 +19,9 @@ def session_progress(
     elapsed_ms: float,
     spoken_ms: Mapping[int, float],
     notes: Mapping[int, PartNotes],
+    unsaved: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Return the progress of a session as a JSON document.
+    """Return the progress of a session as a JSON document; `unsaved` is its written assessment, where nothing else took it.
 
     The free text `client` of `start` is left out: nothing is known about its content.
     """
@@ -41,4 +42,5 @@ def session_progress(
         "elapsed_ms": round(elapsed_ms),
         "spoken_ms": {str(number): round(spoken) for number, spoken in spoken_ms.items()},
         "notes": [notes[number].model_dump(mode="json") for number in sorted(notes)],
+        **({} if unsaved is None else {"unsaved": unsaved}),
     }

@@ -173,8 +173,54 @@ def test_a_slow_phone_is_left_alone_for_as_long_as_it_asks(link):
     link.tell(Status, state="listening")
     assert drain(link, 799.0) == []
     assert link.next_timer_ms(0.0) == 800.0
-    assert [message["state"] for message in drain(link, 800.0)] == ["listening"]
-    assert [message["state"] for message in drain(link, 2_000.0)] == ["thinking"]
+    assert [message["state"] for message in drain(link, 800.0)] == ["thinking", "listening"]
+
+
+def test_a_busy_line_waits_longer_each_time(link):
+    """Up to four seconds, until a post is taken; the order stays."""
+    link.tell(Status, state="thinking")
+    link.tell(Status, state="listening")
+    now_ms, waits = 0.0, []
+    for _ in range(7):
+        assert posted(link, now_ms)["n"] == 0
+        link.settled(PostOutcome.SLOW, 0.0, now_ms)
+        waits.append(link.next_timer_ms(now_ms) - now_ms)
+        now_ms = link.next_timer_ms(now_ms)
+    assert waits == [250, 500, 1_000, 2_000, 4_000, 4_000, 4_000]
+    assert [message["n"] for message in drain(link, now_ms)] == [0, 1]
+    link.tell(Status, state="thinking")
+    assert posted(link, now_ms)
+    link.settled(PostOutcome.SLOW, 0.0, now_ms)
+    assert link.next_timer_ms(now_ms) == now_ms + 250
+
+
+def test_what_is_never_taken_leaves_its_number(link):
+    """A phone that waited for it would wait for ever; it gets an empty piece of no turn, and what follows comes."""
+    link.tell(Status, state="thinking")
+    link.say(3, sound(100))
+    assert posted(link)["type"] == "status"
+    link.settled(PostOutcome.REFUSED, 0.0, 0.0)
+    empty, speech = drain(link, 250.0)
+    assert (empty["n"], empty["type"], empty["pcm"]) == (0, "audio", "")
+    assert (speech["n"], speech["turn"]) == (1, 3)
+    assert empty["turn"] not in range(1_000_000)
+
+
+def test_speech_that_is_never_taken_is_cut(link):
+    """Its own turn is told, so that no sound follows the hole."""
+    link.say(3, sound(100))
+    assert posted(link)["turn"] == 3
+    link.settled(PostOutcome.REFUSED, 0.0, 0.0)
+    assert [(message["turn"], message["pcm"]) for message in drain(link, 250.0)] == [(3, "")]
+
+
+@pytest.mark.parametrize("outcome", [PostOutcome.SLOW, PostOutcome.REFUSED])
+def test_what_has_no_number_is_lost_with_its_post(link, outcome):
+    """It belongs to a moment: acknowledgements come again anyway."""
+    link.mention(AckDown(epoch=7, seq=3))
+    assert posted(link)["type"] == "ack"
+    link.settled(outcome, 0.0, 0.0)
+    assert drain(link, 10_000.0) == []
 
 
 def test_unsent_speech_is_bounded(link):

@@ -30,6 +30,12 @@ def progress(**changes):
     )
 
 
+def test_an_assessment_that_nobody_took_is_part_of_it():
+    """Written text; where it is kept already it is not."""
+    assert "unsaved" not in progress()
+    assert progress(unsaved={"status": "complete"})["unsaved"] == {"status": "complete"}
+
+
 def test_progress_is_a_json_document_of_ids_and_numbers():
     """It comes back as it went."""
     document = progress()
