@@ -23,6 +23,7 @@ from gateway.core.conversation import ConversationSettings
 from gateway.core.errors import RemoteError
 from gateway.core.exam import build_plan
 from gateway.core.flood import FloodLimits
+from gateway.core.lag import LagSettings
 from gateway.core.nova_events import Fault
 from gateway.relay import Relay
 from gateway.settings import (
@@ -234,7 +235,9 @@ async def _listen(bus: Bus, relay: Relay) -> None:
 def _conversation_settings(lease: Lease) -> ConversationSettings:
     """Read the numbers; which questions are asked depends on learner and epoch, so that two tests need not be alike."""
     choice = int.from_bytes(hashlib.sha256(f"{lease.learner} {lease.epoch}".encode()).digest()[:4])
-    return overridden(ConversationSettings(plan=build_plan(exam_plan(), choice), flood=overridden(FloodLimits())))
+    lag = overridden(LagSettings(), prefix="MAYA_LAG_")
+    plan = build_plan(exam_plan(), choice)
+    return overridden(ConversationSettings(plan=plan, flood=overridden(FloodLimits()), lag=lag))
 
 
 # boto3 clients are made once for an execution environment: making one costs more than a hundred calls.

@@ -17,7 +17,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, TextIO
 
 import structlog
@@ -25,6 +25,7 @@ from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 from gateway.adapters.traces import place
 from gateway.core.errors import MayaError
+from gateway.core.lag.regions import ROUND_TRIP_MS
 
 type Value = str | float | bool
 """What a field may hold; integers are floats here as everywhere in Python's types."""
@@ -32,11 +33,13 @@ type Value = str | float | bool
 FIELDS: Final = frozenset(
     {
         "attempt",
+        "cause",
         "assessment_status",
         "at",
         "code",
         "connection_id",
         "count",
+        "downlink_ms",
         "dropped",
         "duration_ms",
         "epoch",
@@ -47,15 +50,19 @@ FIELDS: Final = frozenset(
         "learner",
         "logger",
         "message_id",
+        "model_ms",
         "module",
+        "network_ms",
         "outcome",
         "part",
         "reason",
+        "region",
         "relay_id",
         "request_id",
         "session_id",
         "state",
         "support_code",
+        "uplink_ms",
         "within_s",
     }
 )
@@ -81,6 +88,7 @@ class Metric:
         value_field: the field that is measured; empty to count events.
         dimension: the field that becomes the one dimension, empty for none.
         values: what the dimension may hold; anything else counts as ``other``.
+        parts: more metrics of the same event, unit and dimension, by the field that each measures.
     """
 
     name: str
@@ -88,6 +96,7 @@ class Metric:
     value_field: str = ""
     dimension: str = ""
     values: frozenset[str] = frozenset()
+    parts: Mapping[str, str] = field(default_factory=dict)
 
 
 def _codes() -> frozenset[str]:
@@ -118,6 +127,7 @@ _FAULTS: Final = frozenset(
 )
 _REASONS: Final = frozenset({"finished", "skipped", "time_limit", "replaced", "maintenance", "failed"})
 _CODES: Final = _codes()
+_REGIONS: Final = frozenset(ROUND_TRIP_MS)
 
 METRICS: Final[Mapping[str, Metric]] = {
     "part_began": Metric("PartsBegun", dimension="part", values=frozenset({"1", "2", "3"})),
@@ -136,7 +146,24 @@ METRICS: Final[Mapping[str, Metric]] = {
     "lease_unreachable": Metric("RedisFailures", dimension="code", values=_CODES),
     "conversation_failed": Metric("ConversationsFailed", dimension="code", values=_CODES),
     "relay_ended": Metric("RelayTime", unit=MetricUnit.Milliseconds, value_field="duration_ms"),
-    "lag_measured": Metric("Lag", unit=MetricUnit.Milliseconds, value_field="lag_ms"),
+    "lag_measured": Metric(
+        "Lag",
+        unit=MetricUnit.Milliseconds,
+        value_field="lag_ms",
+        dimension="region",
+        values=_REGIONS,
+        parts={
+            "network_ms": "LagNetwork",
+            "uplink_ms": "LagUplink",
+            "downlink_ms": "LagDownlink",
+            "model_ms": "LagModel",
+        },
+    ),
+    "lag_prompted": Metric("LagPrompts", dimension="region", values=_REGIONS),
+    "lag_continued": Metric("LagContinued", dimension="region", values=_REGIONS),
+    "lag_skipped": Metric("LagSkipped", dimension="region", values=_REGIONS),
+    "lag_expired": Metric("LagUnanswered", dimension="region", values=_REGIONS),
+    "lag_gone": Metric("LagGone", dimension="region", values=_REGIONS),
     "finish_saved": Metric("FinishSaves", dimension="outcome", values=frozenset({"saved", "unchanged", "outdated"})),
     "finish_failed": Metric("FinishFailures", dimension="code", values=_CODES),
 }
@@ -202,17 +229,28 @@ class Telemetry:
         self.record(event, {**(fields or {}), **described}, level="error")
 
     def _count(self, metric: Metric, fields: Mapping[str, Value]) -> None:
-        value = fields.get(metric.value_field) if metric.value_field else 1
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        value = _number(fields.get(metric.value_field)) if metric.value_field else 1
+        if value is None:
             return
         emitter = EphemeralMetrics(namespace=NAMESPACE, service=self._function)
         if metric.dimension:
             found = str(fields.get(metric.dimension, _OTHER))
             emitter.add_dimension(metric.dimension, found if found in metric.values else _OTHER)
         emitter.add_metric(metric.name, metric.unit, value)
+        for measured, name in metric.parts.items():
+            part = _number(fields.get(measured))
+            if part is not None:
+                emitter.add_metric(name, metric.unit, part)
         out = self._out or sys.stdout
         out.write(json.dumps(emitter.serialize_metric_set(), separators=(",", ":")) + "\n")
         out.flush()
+
+
+def _number(value: Value | None) -> float | None:
+    """Return what can be measured, None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return None
+    return value
 
 
 def code_of(error: BaseException) -> str:

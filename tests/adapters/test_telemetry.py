@@ -173,6 +173,30 @@ def test_measured_values(log: Log) -> None:
     assert metric["_aws"]["CloudWatchMetrics"][0]["Metrics"] == [{"Name": "Lag", "Unit": "Milliseconds"}]
 
 
+def test_felt_lag_and_its_parts(log: Log) -> None:
+    """One line by the learner's region; a part that was not measured is left out, and an unknown region is other."""
+    parts = {"network_ms": 300.0, "uplink_ms": 20.0, "downlink_ms": 0.0, "model_ms": 900.0}
+    log.telemetry.record("lag_measured", {"lag_ms": 1_200.0, "region": "ap-southeast-1", **parts})
+    log.telemetry.record("lag_measured", {"lag_ms": 1_200.0, "region": "moon-base-1", "model_ms": float("inf")})
+    whole, rest = log.metrics
+    names = [each["Name"] for each in whole["_aws"]["CloudWatchMetrics"][0]["Metrics"]]
+    assert names == ["Lag", "LagNetwork", "LagUplink", "LagDownlink", "LagModel"]
+    assert [whole[name] for name in names] == [[1_200.0], [300.0], [20.0], [0.0], [900.0]]
+    assert sorted(whole["_aws"]["CloudWatchMetrics"][0]["Dimensions"][0]) == ["region", "service"]
+    assert (whole["region"], rest["region"]) == ("ap-southeast-1", "other")
+    assert "LagModel" not in rest
+
+
+def test_questions_and_answers_are_counted_by_region(log: Log) -> None:
+    """Each of them under a name of its own."""
+    for event in ("lag_prompted", "lag_continued", "lag_skipped", "lag_expired", "lag_gone"):
+        log.telemetry.record(event, {"region": "af-south-1", "cause": "model"})
+    names = [metric["_aws"]["CloudWatchMetrics"][0]["Metrics"][0]["Name"] for metric in log.metrics]
+    assert names == ["LagPrompts", "LagContinued", "LagSkipped", "LagUnanswered", "LagGone"]
+    assert {metric["region"] for metric in log.metrics} == {"af-south-1"}
+    assert log.lines[0]["cause"] == "model"
+
+
 def test_dimensions_are_closed(log: Log) -> None:
     """A value that is not on the list, such as somebody's id, counts as other."""
     for fault in (SPOKEN, "learner-1"):
@@ -189,6 +213,7 @@ def test_the_tables_agree() -> None:
         assert not metric.dimension or metric.dimension in FIELDS
         assert bool(metric.dimension) == bool(metric.values)
         assert not metric.value_field or metric.value_field in FIELDS
+        assert set(metric.parts) <= FIELDS
         assert len(metric.values) <= 40
     assert METRICS["stream_lost"].values == {fault.label for fault in Fault}
 

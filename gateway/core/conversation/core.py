@@ -31,6 +31,7 @@ from gateway.core.conversation.inputs import (
     StreamSaid,
 )
 from gateway.core.conversation.invigilator import Invigilator
+from gateway.core.conversation.lag_side import LagSide
 from gateway.core.conversation.line import MayaLine, Stream, StreamEvent, StreamState, Voice
 from gateway.core.conversation.phone_side import PhoneSide
 from gateway.core.conversation.progress import session_progress
@@ -85,6 +86,7 @@ class Conversation:
         self._phone = PhoneSide(settings, epoch, support_code, self._downlink, self._uplink, self, asides)
         self._line = MayaLine(settings, self._course.act, new_prompt_name)
         self._dialogue = Dialogue(self._downlink, self._line, self.transcript)
+        self._lag = self._phone.watcher = LagSide(self._course, self._downlink, self._line, self._dialogue)
         self._streams = StreamKeeper(self._course, self._line, self._dialogue, jitter)
         self._desk = AssessmentDesk(self.transcript, self._course.act)
         self._ending = Ending(
@@ -148,6 +150,9 @@ class Conversation:
         self._phone.tick(now_ms)
         if self.state is State.TALKING:
             self._follow_the_test(now_ms)
+            self._lag.tick(now_ms)
+        elif self.state not in _BEFORE_TALK:
+            self._lag.end()
         self._ending.follow(now_ms)
         for aside in self._phone.asides.take(now_ms):
             self._course.act(aside)
@@ -168,6 +173,7 @@ class Conversation:
             self._alarms.next_ms(),
             self._phone.next_timer_ms(),
             self._phone.asides.next_timer_ms(),
+            self._lag.next_timer_ms(now_ms),
             self._downlink.next_timer_ms(now_ms),
             self._invigilator.next_timer_ms() if self.state is State.TALKING else None,
             self._desk.next_timer_ms(),
@@ -205,6 +211,7 @@ class Conversation:
         if self.state is State.PARTING:
             self._ending.phone_returned(now_ms)
         self._phone.ready(now_ms)
+        self._lag.phone_is_back(now_ms, forgot=forgot)
         if forgot:
             self._invigilator.tell_part()
             self._dialogue.repeat_status()
@@ -235,7 +242,9 @@ class Conversation:
             self.frames_heard([], now_ms)
 
     def lag_answered(self, choice: LagChoice, now_ms: float) -> None:
-        """No prompt is open, so there is nothing to answer; a late repetition of an answer is no error."""
+        """Skip ends the test; what was assessed is kept. An answer that is repeated, or comes late, says nothing."""
+        if self._lag.answered(choice, now_ms):
+            self._end_test("skipped", now_ms)
 
     def phone_flooded(self, connection_id: str, _now_ms: float) -> None:
         """Have the connection deleted, and its learner refused for a while; the conversation waits, as after any drop."""
@@ -254,6 +263,7 @@ class Conversation:
 
     def _on_phone_left(self, event: PhoneLeft, _now_ms: float) -> None:
         self._phone.left(event.connection_id)
+        self._lag.phone_left()
 
     # The beginning
 
@@ -278,6 +288,8 @@ class Conversation:
         self._alarms.set(Alarm.GO_AWAY, now_ms + self._settings.go_away_s * 1000)
         self._alarms.set(Alarm.TIME_LIMIT, now_ms + self._settings.time_limit_s * 1000)
         self._phone.ready(now_ms)
+        assert self._phone.start is not None
+        self._lag.begin(self._phone.start, now_ms)
         self._invigilator.begin_part(stream.plan, now_ms)
 
     # The streams
@@ -300,6 +312,7 @@ class Conversation:
             self._on_tool_use(stream, event.event, now_ms)
         elif stream is self._line.current and self.state is State.TALKING:
             self._dialogue.handle(event.event, now_ms)
+            self._lag.stream_said(event.event, stream.heard_ms, now_ms)
 
     def _on_tool_use(self, stream: Stream, call: ToolUse, now_ms: float) -> None:
         """Every call is answered: an unanswered one silences the stream (SERVICE.md A6)."""
@@ -323,6 +336,7 @@ class Conversation:
         elif self.state in (State.CONNECTING, State.TALKING):
             if was_current:
                 self._dialogue.leave_stream(stream.heard_ms, again=True)
+                self._lag.stream_lost()
             if not self._streams.lost(stream, fault, now_ms):
                 self._fail(ModelUnavailable("Maya could not be reached; what was said is assessed"), now_ms)
 

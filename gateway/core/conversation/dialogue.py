@@ -121,6 +121,11 @@ class Dialogue:
         return self._speech is not None and not self._speech.again
 
     @property
+    def is_thinking(self) -> bool:
+        """Whether the learner has finished and Maya is to answer."""
+        return self._status == "thinking"
+
+    @property
     def quiet(self) -> bool:
         """Whether neither side is in the middle of something."""
         return self._open is None and self._status == "listening" and not self.learner_speaks

@@ -64,6 +64,7 @@ class Downlink:
         self._settings = settings
         self._epoch = epoch
         self._rate = 24_000
+        self._piece_ms = settings.piece_ms
         self._outbox: Outbox[_Sent] = Outbox(hold_ms=settings.hold_ms, resend_after_ms=settings.resend_after_ms)
         self._ordered: deque[_Sound | _Notice] = deque()
         self._urgent: deque[_Notice] = deque()
@@ -99,6 +100,10 @@ class Downlink:
     def speak_at(self, rate: int) -> None:
         """Set the sample rate of Maya's speech."""
         self._rate = rate
+
+    def send_pieces_of(self, piece_ms: float) -> None:
+        """Send pieces of at most this length from now on."""
+        self._piece_ms = piece_ms
 
     def ahead_ms(self, now_ms: float) -> float:
         """How much sound waits at the phone, by its last word and the gateway's own clock since."""
@@ -305,7 +310,7 @@ class Downlink:
     def _too_far_by_ms(self, now_ms: float) -> float:
         if not isinstance(self._ordered[0], _Sound):
             return 0.0
-        too_far_by_ms = self.ahead_ms(now_ms) + self._settings.piece_ms - self._settings.ahead_ms
+        too_far_by_ms = self.ahead_ms(now_ms) + self._piece_ms - self._settings.ahead_ms
         return too_far_by_ms if too_far_by_ms > _CRUMB_MS else 0.0
 
     def _take_piece(self, turn: int) -> str:
@@ -331,7 +336,7 @@ class Downlink:
 
     @property
     def _piece_chars(self) -> int:
-        samples = int(self._rate * self._settings.piece_ms / 1000)
+        samples = int(self._rate * self._piece_ms / 1000)
         return samples // 3 * 8  # three samples are six bytes are eight characters of base64
 
     def _sound_ms(self, pcm: str) -> float:

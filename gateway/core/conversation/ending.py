@@ -72,11 +72,13 @@ class Ending:
             self.dialogue.status("assessing")
         if self.line.successor is not None:
             self.line.close(self.line.successor)
-        if current is not None and ask_stream:
+        as_it_is = reason == "skipped" and not self._owes_an_assessment()
+        if current is not None and ask_stream and not as_it_is:
             self.assess(current, now_ms)
         elif current is not None:
             self.line.close(current)
-        self._assess_the_rest(now_ms)
+        if not as_it_is:
+            self._assess_the_rest(now_ms)
         course.store_progress(now_ms)
 
     def hurry(self, now_ms: float) -> None:
@@ -162,8 +164,9 @@ class Ending:
             self.desk.give_up(part)
 
     def _notes_complete(self, now_ms: float) -> None:
-        spoken_ms = sum(self.dialogue.spoken_ms.values())
-        if not self.desk.notes and spoken_ms < self.course.settings.assess_from_s * 1000:
+        settings = self.course.settings
+        least_s = settings.assess_skipped_from_s if self.reason == "skipped" else settings.assess_from_s
+        if not self.desk.notes and self._spoken_ms < least_s * 1000:
             self.line.close_all()
             self.course.go(Event.NOTHING_TO_SAVE)
             self._deliver(now_ms)
@@ -237,8 +240,11 @@ class Ending:
 
     def _deliver(self, now_ms: float) -> None:
         self.course.store_progress(now_ms)
-        reachable = self.phone.open and self.downlink.connection_id is not None
-        wait_ms = self.course.settings.deliver_within_ms if reachable else 0.0
+        wait_ms = 0.0
+        if self.phone.open and self.downlink.connection_id is not None:
+            # Maya's last words are still being played, and no faster than that is the rest of them sent.
+            within_ms = self.course.settings.deliver_within_ms
+            wait_ms = within_ms + min(self.downlink.unplayed_ms(now_ms), 2 * within_ms)
         self.course.alarms.only(Alarm.DELIVER, now_ms + wait_ms)
 
     def part(self, now_ms: float) -> None:
@@ -281,6 +287,15 @@ class Ending:
 
     def _spoke_in(self, part: int) -> bool:
         return self.dialogue.spoken_ms.get(part, 0.0) >= self.course.settings.assess_from_s * 1000
+
+    @property
+    def _spoken_ms(self) -> float:
+        return sum(self.dialogue.spoken_ms.values())
+
+    def _owes_an_assessment(self) -> bool:
+        """Whether a test that is skipped must be assessed all the same: much was said, and no part has been assessed."""
+        seen_to = bool(self.desk.notes or self.desk.pending)
+        return not seen_to and self._spoken_ms >= self.course.settings.assess_skipped_from_s * 1000
 
     def _assess_by(self, now_ms: float) -> float:
         return now_ms + self.course.settings.assess_within_s * 1000

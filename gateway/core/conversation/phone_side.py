@@ -30,7 +30,7 @@ from gateway.core.messages import (
     Stop,
     UpMessage,
 )
-from gateway.core.wire import check_audio, parse_up
+from gateway.core.wire import check_audio, parse_up, pcm_duration_ms
 
 _ERROR_EVERY_MS: Final = 1_000.0
 
@@ -72,6 +72,19 @@ class PhoneEvents(Protocol):
         """The phone made an error that ends the conversation."""
 
 
+class PhoneWatcher(Protocol):
+    """Is told what the phone's messages say about the line, beside what they are about."""
+
+    def heard(self, now_ms: float) -> None:
+        """A message has come, whatever it was."""
+
+    def frame_came(self, seq: int, captured_to_ms: float, now_ms: float) -> None:
+        """Speech captured up to a moment of the phone's clock has come, in order or not."""
+
+    def ping_answered(self, ping_id: int, now_ms: float) -> None:
+        """The phone has answered a ping."""
+
+
 @dataclass(slots=True)
 class PhoneSide:
     """Reads the phone's messages, keeps to its newest connection, answers what needs no thought.
@@ -81,6 +94,7 @@ class PhoneSide:
         start: the session's first message, None before it.
         open: the conversation takes and acknowledges audio.
         last_heard_ms: when the phone last said something that could be read.
+        watcher: is told what messages say about the line.
     """
 
     settings: ConversationSettings
@@ -93,6 +107,7 @@ class PhoneSide:
     start: Start | None = None
     open: bool = False
     last_heard_ms: float = 0.0
+    watcher: PhoneWatcher | None = None
     _connected_at_ms: int = -1
     _connection_id: str = ""
     _error_at_ms: float | None = None
@@ -165,6 +180,8 @@ class PhoneSide:
 
     def _take(self, envelope: PhoneSaid, message: UpMessage, now_ms: float) -> None:
         self.last_heard_ms = now_ms
+        if self.watcher is not None:
+            self.watcher.heard(now_ms)
         if isinstance(message, Start):
             self._take_start(envelope, message, now_ms)
         elif isinstance(message, Resume):
@@ -182,6 +199,8 @@ class PhoneSide:
                 self._take_ack(message, now_ms)
             case Ping() if envelope.connection_id == self.downlink.connection_id:
                 self.downlink.mention(PongDown(epoch=self.epoch, id=message.id, at=message.at))
+            case Pong() if envelope.connection_id == self.downlink.connection_id and self.watcher is not None:
+                self.watcher.ping_answered(message.id, now_ms)
             case Stop():
                 self.events.stop_asked(message.seq, now_ms)
             case LagChoice():
@@ -244,6 +263,8 @@ class PhoneSide:
             raise TooFast(error.message, ref=audio.seq, fatal=error.fatal) from None
         if self.uplink.replayed:
             self._flood.forgive(connection_id)
+        if self.watcher is not None:
+            self.watcher.frame_came(audio.seq, audio.t + pcm_duration_ms(audio.pcm, self.start.rate), now_ms)
         if frames:
             self.events.frames_heard(frames, now_ms)
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from gateway.core.exam import ExamPlan, build_plan
 from gateway.core.flood import FloodLimits
+from gateway.core.lag.settings import LagSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,6 +14,7 @@ class ConversationSettings:
     Attributes:
         plan: the test to hold.
         flood: how many messages are too many.
+        lag: the numbers of the lag monitor.
         resume_within_s: how long Maya's line waits for a phone that went away.
         start_within_s: a relay that nobody talks to ends after this.
         ack_every_ms: cumulative acknowledgement to the phone (maya.v1: 500 ms).
@@ -41,6 +43,7 @@ class ConversationSettings:
         finish_within_s: from the end of the test to the save; Nova Micro's help is given up by then.
         hurry_s: the same when the relay must end.
         assess_from_s: a part in which the learner spoke less is not assessed.
+        assess_skipped_from_s: a test that is skipped before any part was assessed is assessed if they spoke so long.
         retries: how often a lost stream is followed by another attempt.
         retry_after_ms: first back-off; doubled each time, with jitter.
         reconnecting_after_ms: the learner is told of a recovery that takes longer.
@@ -53,6 +56,7 @@ class ConversationSettings:
 
     plan: ExamPlan = field(default_factory=lambda: build_plan("full"))
     flood: FloodLimits = field(default_factory=FloodLimits)
+    lag: LagSettings = field(default_factory=LagSettings)
     resume_within_s: float = 60.0
     start_within_s: float = 30.0
     ack_every_ms: float = 500.0
@@ -81,6 +85,7 @@ class ConversationSettings:
     finish_within_s: float = 45.0
     hurry_s: float = 10.0
     assess_from_s: float = 1.0
+    assess_skipped_from_s: float = 30.0
     retries: int = 4
     retry_after_ms: float = 1_000.0
     reconnecting_after_ms: float = 1_000.0

@@ -1,8 +1,10 @@
-"""How large the pieces of sound are, both ways, and how far ahead they are sent: small near, larger far.
+"""How large the pieces of sound are, both ways: small near, larger far.
 
-A small frame leaves the phone sooner after it was spoken, and less is lost when Maya is interrupted; a large one costs
-less on every hop, and a buffer outlasts the stalls of a long line. Phone and gateway choose from the same table, each by
-the round trip it has measured itself; nothing has to be agreed on, since every frame says how long it is.
+A small frame leaves the phone sooner after it was spoken, and a small piece of Maya's is soon cut when she is interrupted.
+A large one costs less on every hop, and where a round trip takes long anyway, nobody hears the difference. Phone and
+gateway choose from the same table, each by the round trip it has measured itself; nothing has to be agreed on, since
+every piece says how long it is. How far ahead Maya's speech is sent does not depend on the distance: a lost message is
+sent again after 2 s, and what lies ahead has to last until then, near as well as far.
 """
 
 from dataclasses import dataclass
@@ -17,19 +19,17 @@ class Pace:
         from_round_trip_ms: it serves round trips from here on.
         frame_ms: the phone's frames.
         piece_ms: the gateway's longest pieces (maya.v1: 250 ms).
-        ahead_ms: how far the gateway sends ahead of what was played (maya.v1: 3 s).
     """
 
     from_round_trip_ms: float
     frame_ms: int
     piece_ms: float
-    ahead_ms: float
 
 
 PACES: Final = (
-    Pace(0.0, 60, 160.0, 1_500.0),
-    Pace(150.0, 100, 200.0, 2_200.0),
-    Pace(350.0, 200, 250.0, 3_000.0),
+    Pace(0.0, 60, 160.0),
+    Pace(150.0, 100, 200.0),
+    Pace(350.0, 200, 250.0),
 )
 """From near to far. 60 ms is as short as a call for each frame is worth; a frame of 250 ms is the longest that maya.v1 takes."""
 

@@ -190,7 +190,7 @@ def test_an_acknowledgement_that_overtakes_resume_is_not_undone(scene):
 def test_a_killed_app_comes_back_with_start(scene):
     """It is told where the test is, and nothing that was said before."""
     scene.say(START, "b", 2)
-    assert kinds(scene, "b") == ["ready", "part", "status"]
+    assert [kind for kind in kinds(scene, "b") if kind != "ping"] == ["ready", "part", "status"]
 
 
 def test_a_connection_in_use_again_is_not_closed():
@@ -317,7 +317,7 @@ def test_nothing_follows_bye_though_maya_had_more_to_say():
     scene.stop()
     scene.call_tool(1)
     scene.save()
-    scene.wait(8_000)
+    scene.wait(18_000)
     assert kinds(scene, "a")[-1] == "bye"
     assert scene.state is State.ENDED
 

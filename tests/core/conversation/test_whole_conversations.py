@@ -64,7 +64,7 @@ def test_three_parts_on_three_streams():
 
 def test_no_silence_longer_than_a_natural_pause_at_a_change_of_part():
     """From the end of the closing line in the learner's ear to Maya's next word it takes less than a second and a half."""
-    world = World(2).run()
+    world = World(1).run()
     turns = list(world.phone.speaker.turns.values())
     parts = {part.part: at for part, at in zip(world.shown, world.shown_at_ms, strict=True) if isinstance(part, Part)}
     for part in (2, 3):
