@@ -52,6 +52,9 @@ class Services(Protocol):
     async def keep_line(self, learner: str) -> None:
         """Renew the line's lease."""
 
+    async def note_streams(self, learner: str, streams: int) -> None:
+        """Note how many streams the conversation has open: with two it takes the place of two."""
+
     async def leave_line(self, learner: str) -> None:
         """Give the line back."""
 

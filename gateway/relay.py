@@ -106,6 +106,7 @@ class Relay:
         self._progress: Mapping[str, Any] | None = None
         self._last_progress: Mapping[str, Any] | None = None
         self._has_line = False
+        self._noted_streams = 1
         self._has_lease = True
         self._is_deaf = False
         self._doers: dict[type[Any], Callable[[Any], None]] = {
@@ -141,7 +142,9 @@ class Relay:
         self.feed(PhoneLeft(connection_id))
 
     def redis_is_back(self) -> None:
-        """Redis was away and may have forgotten: write the session's progress again."""
+        """Redis was away and may have forgotten: take the line and write the session's progress again."""
+        if self._has_line:
+            self._spawn(self._keep_line())
         if self._last_progress is not None:
             self._store_progress(StoreProgress(self._last_progress))
 
@@ -227,8 +230,11 @@ class Relay:
                 self._has_lease = False
                 self.feed(ShutdownAsked(replaced=True))
             elif self._has_line and renewals % _LEASES_TO_A_LINE == 0:
-                with self._surviving("lease_unreachable"):
-                    await self._services.keep_line(self._learner)
+                await self._keep_line()
+
+    async def _keep_line(self) -> None:
+        with self._surviving("lease_unreachable"):
+            await self._services.keep_line(self._learner)
 
     # Steps of the core
 
@@ -318,6 +324,7 @@ class Relay:
     def _open_stream(self, action: OpenStream) -> None:
         line = self._lines[action.stream_id] = NovaLine(action.stream_id, self._services, self.feed)
         self._spawn(line.run(action.events))
+        self._streams_changed()
 
     def _send_events(self, action: SendEvents) -> None:
         line = self._lines.get(action.stream_id)
@@ -328,6 +335,18 @@ class Relay:
         line = self._lines.pop(action.stream_id, None)
         if line is not None:
             line.close()
+            self._streams_changed()
+
+    def _streams_changed(self) -> None:
+        """Have a second stream counted, which a change of part needs, until it is closed."""
+        streams = max(1, len(self._lines))
+        if self._has_line and streams != self._noted_streams:
+            self._noted_streams = streams
+            self._spawn(self._note_streams(streams))
+
+    async def _note_streams(self, streams: int) -> None:
+        with self._surviving("redis_unreachable"):
+            await self._services.note_streams(self._learner, streams)
 
     async def _ask_micro(self, action: AskMicro) -> None:
         arguments: Mapping[str, Any] | None = None

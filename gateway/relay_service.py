@@ -13,6 +13,7 @@ from gateway.adapters.assessments import Assessments
 from gateway.adapters.bus import Bus, BusEvent, BusKind
 from gateway.adapters.connections import Connections
 from gateway.adapters.finish_queue import FinishQueue
+from gateway.adapters.lines import Lines
 from gateway.adapters.nova_micro import NovaMicro
 from gateway.adapters.nova_sonic import NovaSonic, NovaStream, fault_of
 from gateway.adapters.redis_client import make_client
@@ -60,19 +61,22 @@ class RelayServices:
     """The adapters behind one relay; see `gateway.ports.Services`.
 
     Args:
-        sessions: leases, progress and lines in Redis.
+        sessions: leases and progress in Redis.
+        maya_lines: how many conversations there are.
         lease: the right to speak with the learner.
         nova: opens Nova Sonic's streams.
         telemetry: logs and counts.
     """
 
-    def __init__(self, sessions: Sessions, lease: Lease, nova: NovaSonic, telemetry: Telemetry) -> None:
+    def __init__(
+        self, sessions: Sessions, maya_lines: Lines, lease: Lease, nova: NovaSonic, telemetry: Telemetry
+    ) -> None:
         self._sessions = sessions
+        self._lines = maya_lines
         self._lease = lease
         self._nova = nova
         self._telemetry = telemetry
         self._connections = Connections()
-        self._lines = lines()
 
     async def open_stream(self, events: tuple[bytes, ...]) -> NovaStream:
         """Open a stream with its first events."""
@@ -101,15 +105,19 @@ class RelayServices:
 
     async def take_line(self, learner: str) -> float | None:
         """Take a Maya line; return None, or after how many seconds to try again."""
-        return await self._sessions.take_line(learner, self._lines)
+        return await self._lines.take(learner)
 
     async def keep_line(self, learner: str) -> None:
         """Renew the line's lease."""
-        await self._sessions.keep_line(learner)
+        await self._lines.keep(learner)
+
+    async def note_streams(self, learner: str, streams: int) -> None:
+        """Note how many streams the conversation has open."""
+        await self._lines.note_streams(learner, streams)
 
     async def leave_line(self, learner: str) -> None:
         """Give the line back."""
-        await self._sessions.leave_line(learner)
+        await self._lines.leave(learner)
 
     async def keep_lease(self, learner: str) -> bool:  # noqa: ARG002 - the lease names its learner
         """Renew the learner's lease; False when another relay has it."""
@@ -176,9 +184,12 @@ async def _hold(learner: str, relay_id: str, within_s: float) -> None:
         if lease is None:
             telemetry.record("lease_taken")
             return
-        services = RelayServices(sessions, lease, NovaSonic(sonic_settings()), telemetry.bind(epoch=lease.epoch))
+        settings = _conversation_settings(lease)
+        maya_lines = Lines(client, lines=lines(), longest_s=settings.longest_s)
+        nova = NovaSonic(sonic_settings())
+        services = RelayServices(sessions, maya_lines, lease, nova, telemetry.bind(epoch=lease.epoch))
         ended = await _ended_session(sessions, learner)
-        relay = Relay(learner, services, _conversation_settings(lease), epoch=lease.epoch, ended=ended)
+        relay = Relay(learner, services, settings, epoch=lease.epoch, ended=ended)
         await _converse(bus, services, relay, within_s - (time.monotonic() - started_s))
     finally:
         await bus.close()

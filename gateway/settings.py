@@ -242,11 +242,13 @@ def relay_function(environ: Mapping[str, str] = os.environ) -> str:
 
 
 def lines(environ: Mapping[str, str] = os.environ) -> int:
-    """Read how many conversations may be held at once, 16 if not given.
+    """Read how many conversations may be held at once: ``MAYA_LINES``, else what the quota of streams allows.
 
-    Nova Sonic's default quota is 20 streams; a tenth of it, and at least two, stay free for changes of part.
+    ``MAYA_SONIC_STREAMS`` is the quota of concurrent streams (SERVICE.md A11: 20 by default, 2 in a new account). A tenth of
+    it, and at least two, stay free for changes of part and recoveries, which take a second stream for a moment.
     """
-    return _count(environ, "MAYA_LINES", 16)
+    quota = _count(environ, "MAYA_SONIC_STREAMS", 20)
+    return _count(environ, "MAYA_LINES", max(1, quota - max(2, -(-quota // 10))))
 
 
 def exam_plan(environ: Mapping[str, str] = os.environ) -> str:

@@ -72,10 +72,20 @@ def test_tokens() -> None:
 def test_names_and_numbers_by_default() -> None:
     """What is not set has the documented value."""
     assert (table_settings({}).users, table_settings({}).assessments) == ("IELTSUsers", "IELTSAssessments")
-    assert (relay_function({}), lines({}), exam_plan({})) == ("maya-relay", 16, "full")
+    assert (relay_function({}), lines({}), exam_plan({})) == ("maya-relay", 18, "full")
     assert micro_settings({}).model_id == "amazon.nova-micro-v1:0"
     assert log_settings({}).level == "INFO"
     assert finish_queue_url({"MAYA_FINISH_QUEUE_URL": "https://queue"}) == "https://queue"
+
+
+@pytest.mark.parametrize(
+    ("quota", "conversations"), [(1, 1), (2, 1), (3, 1), (4, 2), (10, 8), (20, 18), (21, 18), (30, 27), (100, 90)]
+)
+def test_lines_follow_from_the_quota(quota: int, conversations: int) -> None:
+    """A tenth of the streams, and two at least, stay free; one conversation there always is. A number given wins."""
+    environ = {"MAYA_SONIC_STREAMS": str(quota)}
+    assert lines(environ) == conversations
+    assert lines({**environ, "MAYA_LINES": "7"}) == 7
 
 
 def test_nova_sonic_is_in_its_home_region() -> None:

@@ -1,11 +1,10 @@
-"""What Redis keeps of a conversation: who holds it, how far it is, and how many there are.
+"""What Redis keeps of a conversation: who holds it, and how far it is.
 
 Nothing here ever holds audio or words that were spoken. Each step that reads and then writes is one script, so two
 relays cannot interleave. Times are the relays' wall clocks, which differ by far less than any lease lasts.
 """
 
 import json
-import random
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,12 +17,6 @@ LEASE_MS: Final = 6_000
 
 EPOCH_EXPIRE_S: Final = 86_400
 SESSION_EXPIRE_S: Final = 3_600
-LINE_MS: Final = 30_000
-"""A line whose holder does not renew it for so long is free again."""
-
-LINES_KEY: Final = "maya:lines"
-
-_RETRY_AFTER_S: Final = (10.0, 30.0)
 
 # KEYS: lease, epoch. ARGV: relay id, wall clock in ms, lease in ms, expiry of the epoch in s. Returns the epoch, or 0.
 _TAKE_LEASE: Final = """
@@ -64,14 +57,6 @@ redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
 return 1
 """
 
-# KEYS: lines. ARGV: learner, most lines, wall clock in ms, line in ms. Returns 1 if the learner holds one now.
-_TAKE_LINE: Final = """
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[3])
-if not redis.call('ZSCORE', KEYS[1], ARGV[1]) and redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[2]) then return 0 end
-redis.call('ZADD', KEYS[1], string.format('%.0f', ARGV[3] + ARGV[4]), ARGV[1])
-return 1
-"""
-
 
 @dataclass(frozen=True, slots=True)
 class Lease:
@@ -94,7 +79,7 @@ class Lease:
 
 
 class Sessions:
-    """Leases, progress and lines of all learners.
+    """Leases and progress of all learners.
 
     All methods raise `ServiceUnavailable` when Redis cannot be reached, `AccessRefused` when it refuses the user.
 
@@ -108,7 +93,6 @@ class Sessions:
         self._keep_lease = Script(client, _KEEP_LEASE)
         self._release_lease = Script(client, _RELEASE_LEASE)
         self._store = Script(client, _STORE)
-        self._take_line = Script(client, _TAKE_LINE)
 
     async def take_lease(self, learner: str, relay_id: str) -> Lease | None:
         """Take the learner's lease with a new epoch; None when another relay holds it."""
@@ -160,30 +144,6 @@ class Sessions:
         except ValueError:
             return None
         return progress if isinstance(progress, dict) else None
-
-    async def take_line(self, learner: str, lines: int) -> float | None:
-        """Take one of Maya's lines, or renew the learner's own.
-
-        Args:
-            learner: for whom.
-            lines: how many there are.
-
-        Returns:
-            None when the learner holds one now, else after how many seconds to try again, different for each.
-        """
-        with redis_errors():
-            taken = await self._take_line(keys=[LINES_KEY], args=[learner, lines, _now_ms(), LINE_MS])
-        return None if taken else round(random.uniform(*_RETRY_AFTER_S), 1)  # noqa: S311 - spreads the return of many
-
-    async def keep_line(self, learner: str) -> None:
-        """Renew the learner's line; one that Redis forgot is there again."""
-        with redis_errors():
-            await self._client.zadd(LINES_KEY, {learner: _now_ms() + LINE_MS})
-
-    async def leave_line(self, learner: str) -> None:
-        """Give the learner's line back."""
-        with redis_errors():
-            await self._client.zrem(LINES_KEY, learner)
 
 
 def _lease_and_epoch(learner: str) -> list[str]:

@@ -31,8 +31,9 @@ _LONGEST_S = 115.0
 _LEAVE_S = 5.0
 # A second of the learner's audio is 32,000 bytes; progress is a few hundred.
 _PROGRESS_BYTES = 16_000
-# Learners who speak with Maya now, each with an expiry of its own.
-_LINES = "maya:lines"
+# Learners who speak with Maya now, each with an expiry of its own; the other keys of the lines go with it.
+_ALL_LINES = "maya:{lines}:"
+_LINES = f"{_ALL_LINES}held"
 _NEVER = -1
 _LINE_WITHIN_S = 10.0
 _POLL_S = 0.05
@@ -202,7 +203,7 @@ def _redis_keys(state: State) -> Iterator[str]:
     with redis.Redis.from_url(state.redis_url, decode_responses=True) as connection:
         _wait_for_line(connection)
         for name in sorted(connection.scan_iter(match="maya:*")):
-            if name == _LINES:
+            if name.startswith(_ALL_LINES):
                 continue  # other learners' lines
             size_bytes, expires_s = connection.memory_usage(name) or 0, connection.ttl(name)
             if expires_s == _NEVER:

@@ -19,7 +19,7 @@ from infra.local.state import State
 from infra.local.supervisor import MARK_NAME, Part, PartFailedError, Supervisor, file_appears
 
 _PORT_TRIES = 3
-_DEFAULT_LINES = 16
+_DEFAULT_LINES = 18
 # Stages of stopping: the gateway ends its conversations while all it needs is still there; Redis is the last.
 _STOP_GATEWAY, _STOP_SERVICES, _STOP_REDIS = 0, 1, 2
 # The human voice loads its models first; the gateway waits for it.
@@ -53,7 +53,7 @@ class Options:
         timing: ``service`` for answers as late as Nova Sonic's, or ``instant`` for a stand-in that answers at once.
         record: whether the Nova Sonic stand-in keeps in memory what it heard and said.
         plan: the exam plan; empty takes ``MAYA_EXAM_PLAN``, else ``full``.
-        lines: conversations at once; 0 takes ``MAYA_LINES``, else 16.
+        lines: conversations at once; 0 takes ``MAYA_LINES``, else 18.
         disorder: how messages are shuffled.
         redis_restarts: how often Valkey is started again on its port when it dies, as in the cloud.
         nova_restarts: how often the Nova Sonic stand-in is started again on its ports when it dies; it has forgotten everything.

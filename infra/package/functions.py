@@ -67,7 +67,7 @@ FUNCTIONS: Final[Mapping[str, Function]] = {
     "finish": Function(
         handler="handlers.finish",
         packages=_BOTO3 | _MODELS | _TELEMETRY | {"hiredis"},
-        services=frozenset({"dynamodb"}),
+        services=frozenset({"dynamodb", "sqs"}),
         most_bytes=8 * MEGABYTE,
     ),
 }

@@ -1,4 +1,4 @@
-"""Leases, progress and lines in a real Valkey, alone and as a cluster."""
+"""Leases and progress in a real Valkey, alone and as a cluster."""
 
 import asyncio
 import time
@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from gateway.adapters.redis_client import RedisClient, key_of, make_client
-from gateway.adapters.sessions import LEASE_MS, LINE_MS, LINES_KEY, SESSION_EXPIRE_S, Lease, Sessions
+from gateway.adapters.sessions import LEASE_MS, SESSION_EXPIRE_S, Lease, Sessions
 from gateway.core.errors import AccessRefused, ServiceUnavailable
 from gateway.settings import redis_settings
 
@@ -118,33 +118,6 @@ async def test_progress_that_cannot_be_read(sessions: Sessions, client: RedisCli
     assert await sessions.load_progress(ANN) is None
 
 
-async def test_lines_are_counted(sessions: Sessions) -> None:
-    """As many conversations as there are lines; the next hears when to come back, and gets one that was left."""
-    assert [await sessions.take_line(f"learner{n}", 3) for n in range(3)] == [None] * 3
-    waits = [await sessions.take_line("late", 3) for _ in range(10)]
-    assert all(wait is not None and 10 <= wait <= 30 for wait in waits)
-    assert len(set(waits)) > 1
-    assert await sessions.take_line("learner1", 3) is None
-    await sessions.leave_line("learner1")
-    assert await sessions.take_line("late", 3) is None
-
-
-async def test_learners_that_race_for_lines(sessions: Sessions) -> None:
-    """Of many at once exactly as many get a line as there are."""
-    found = await asyncio.gather(*(sessions.take_line(f"learner{n}", 7) for n in range(30)))
-    assert found.count(None) == 7
-
-
-async def test_a_line_that_is_not_kept_is_free_again(sessions: Sessions, client: RedisClient) -> None:
-    """The line of a relay that died is taken over; one that is kept is not, even if Redis forgot it."""
-    await sessions.take_line("dead", 1)
-    await client.zincrby(LINES_KEY, -2 * LINE_MS, "dead")
-    assert await sessions.take_line("next", 1) is None
-    await client.delete(LINES_KEY)
-    await sessions.keep_line("next")
-    assert await sessions.take_line("dead", 1) is not None
-
-
 async def test_a_learner_is_refused_for_a_while(sessions: Sessions, client: RedisClient) -> None:
     """The key says until when, and is gone then."""
     await sessions.refuse_starts(ANN, 60.0)
@@ -164,7 +137,7 @@ async def test_redis_away() -> None:
     """Without Redis the error names its kind and nothing else."""
     client = make_client(redis_settings({"REDIS_URL": "redis://127.0.0.1:1"}))
     with pytest.raises(ServiceUnavailable, match="ConnectionError") as caught:
-        await Sessions(client).keep_line(ANN)
+        await Sessions(client).load_progress(ANN)
     assert caught.value.__cause__ is None
     await client.aclose()
 

@@ -200,7 +200,7 @@ def test_the_relays_left_nothing_behind(watched):
     """All lines are given back, nobody holds a lease, and what is left of the sessions says that they are over."""
     cloud = watched.cloud
     with cloud.redis() as redis:
-        eventually(lambda: not redis.zcard("maya:lines"))
+        eventually(lambda: not redis.zcard("maya:{lines}:held"))
         assert not list(redis.scan_iter("maya:*:lease"))
         learners = [talk.caller.learner for talk in watched.talks.values()]
         sessions = [json.loads(redis.get(f"maya:{{{learner}}}:session") or b"{}") for learner in learners]

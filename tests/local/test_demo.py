@@ -97,9 +97,9 @@ def test_a_line_that_is_not_given_back_is_no_success(
     """A conversation that is over holds none of Maya's lines; those of other learners are their affair."""
     monkeypatch.setattr("infra.local.demo._LINE_WITHIN_S", 0)
     with cloud.redis() as connection:
-        connection.zadd("maya:lines", {"somebody": 1})
+        connection.zadd("maya:{lines}:held", {"somebody": 1})
         assert list(_account(state))
-        connection.zadd("maya:lines", {LEARNER: 1})
+        connection.zadd("maya:{lines}:held", {LEARNER: 1})
     with pytest.raises(DemoError, match="still holds one of Maya's lines"):
         list(_account(state))
 

@@ -94,3 +94,9 @@ class ConversationSettings:
     voice_tokens: int = 1_024
     top_p: float = 0.9
     temperature: float = 0.7
+
+    @property
+    def longest_s(self) -> float:
+        """How long a conversation holds its line, if all of it takes as long as it may."""
+        talk_s = sum(part.time_limit_s + self.wrap_up_s for part in self.plan.parts)
+        return min(self.time_limit_s, talk_s) + self.finish_within_s
