@@ -6,11 +6,14 @@ import json
 import os
 import signal
 import sys
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, get_args
 
 from rich.console import Console
 
+from client_sim.keys import has_keys, keys
 from client_sim.learner import Manner, TurnTaking
 from client_sim.network import Connector, connector
 from client_sim.outcome import Outcome
@@ -23,6 +26,8 @@ TOKEN_VARIABLE: Final = "MAYA_TOKEN"  # noqa: S105 - the name of a variable
 _FAILED: Final = 1
 _MISUSED: Final = 2
 _INTERRUPTED: Final = 130
+_NO_ANSWER: Final = "none"
+_CHOICES: Final[dict[str, LagAnswer]] = {"c": "continue", "s": "skip"}
 _PING_EVERY_MS: Final = 2_000
 """The lag on the screen is this fresh."""
 
@@ -37,9 +42,13 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"client_sim: {error}", file=sys.stderr)
         return _MISUSED
     console = Console(highlight=False)
-    screen: Screen = LiveScreen(console) if console.is_terminal and not options.plain else PlainScreen(console)
+    live = console.is_terminal and not options.plain
+    person = live and options.lag_answer is None and has_keys()
+    if options.lag_answer is None and not person:
+        talk = replace(talk, on_lag="continue")
+    screen: Screen = LiveScreen(console, asks=person) if live else PlainScreen(console)
     try:
-        outcome = asyncio.run(_talk(talk, screen, connect))
+        outcome = asyncio.run(_talk(talk, screen, connect, person=person))
     except (KeyboardInterrupt, asyncio.CancelledError):
         return _INTERRUPTED
     finally:
@@ -67,14 +76,16 @@ def _parser() -> argparse.ArgumentParser:
     talk.add_argument("--module", choices=get_args(Module), default="academic_speaking")
     talk.add_argument("--voice", default="amy", help="Maya's voice (default: %(default)s)")
     talk.add_argument("--language", default="en-GB", help="default: %(default)s")
-    talk.add_argument(
-        "--frame-ms", type=int, default=100, metavar="MS", help="length of a frame (default: %(default)s)"
-    )
+    talk.add_argument("--frame-ms", type=int, metavar="MS", help="length of a frame (default: it follows the lag)")
     talk.add_argument("--rate", type=int, choices=get_args(Rate), default=16000, help="microphone, Hz")
     talk.add_argument("--out-rate", type=int, choices=get_args(Rate), default=24000, help="speaker, Hz")
     talk.add_argument("--region", help="where the learner is, such as ap-southeast-1")
     talk.add_argument("--turn-taking", choices=get_args(TurnTaking), default="auto", help="interrupt shows barge-in")
-    talk.add_argument("--on-lag", choices=get_args(LagAnswer), default="continue", help="answer to a lag prompt")
+    talk.add_argument(
+        "--lag-answer",
+        choices=(*get_args(LagAnswer), _NO_ANSWER),
+        help="answer to every lag question (default: on a terminal the keys c and s, else continue)",
+    )
     talk.add_argument("--ca", type=Path, metavar="PEM", help="certificates to trust, for a gateway on this machine")
     talk.add_argument("--plain", action="store_true", help="plain lines, also on a terminal")
     return parser
@@ -98,16 +109,19 @@ def _talk_options(options: argparse.Namespace) -> TalkOptions:
         frame_ms=options.frame_ms,
         region=options.region,
         manner=Manner(turn_taking=options.turn_taking),
-        on_lag=options.on_lag,
+        on_lag=None if options.lag_answer in (None, _NO_ANSWER) else options.lag_answer,
         ping_every_ms=_PING_EVERY_MS,
     )
 
 
-async def _talk(options: TalkOptions, screen: Screen, connect: Connector) -> Outcome:
+async def _talk(options: TalkOptions, screen: Screen, connect: Connector, *, person: bool) -> Outcome:
     """Hold the conversation; the first Ctrl-C ends the test and waits for the assessment, the second leaves at once."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
-    conversation = asyncio.create_task(hold_conversation(options, observe=screen.see, connect=connect, stop=stop))
+    choices: asyncio.Queue[LagAnswer] = asyncio.Queue()
+    conversation = asyncio.create_task(
+        hold_conversation(options, observe=screen.see, connect=connect, stop=stop, choices=choices)
+    )
 
     def interrupt() -> None:
         if stop.is_set():
@@ -118,7 +132,15 @@ async def _talk(options: TalkOptions, screen: Screen, connect: Connector) -> Out
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, interrupt)
-    return await conversation
+
+    def press(key: str) -> None:
+        if key.lower() in _CHOICES:
+            choices.put_nowait(_CHOICES[key.lower()])
+
+    with ExitStack() as stack:
+        if person:
+            stack.enter_context(keys(press))
+        return await conversation
 
 
 def _write(path: Path, outcome: Outcome) -> None:

@@ -123,7 +123,7 @@ class Learner:
         phone: what it holds in its hand: the speaker it hears and the status it sees.
         utterances: what it can say; at least one.
         rate: samples a second of the microphone.
-        frame_bytes: size of one frame.
+        frame_bytes: size of a frame where none is asked for.
         manner: how it takes turns.
 
     Raises:
@@ -146,7 +146,6 @@ class Learner:
         self._rate = rate
         self._frame_bytes = frame_bytes
         self._manner = manner or Manner()
-        self._silence = bytes(frame_bytes)
         self._speaking: _Speaking | None = None
         self._preparation: _Preparation | None = None
         self._maya = _MayaTurn()
@@ -165,14 +164,15 @@ class Learner:
             if message.prepare_s is not None and message.speak_s is not None:
                 self._preparation = _Preparation(message.prepare_s * 1000, message.speak_s * 1000, now_ms)
 
-    def frame(self, now_ms: float) -> bytes:
-        """The frame that was captured up to `now_ms`."""
+    def frame(self, now_ms: float, frame_bytes: int | None = None) -> bytes:
+        """The frame that was captured up to `now_ms`, of this size, else of the last one's."""
+        self._frame_bytes = frame_bytes or self._frame_bytes
         self._listen(now_ms)
         if self._speaking is None:
             self._consider(now_ms)
         elif self._gives_way(self._speaking, now_ms):
             self._fall_silent(self._speaking, now_ms)
-        return self._silence if self._speaking is None else self._speak(self._speaking)
+        return bytes(self._frame_bytes) if self._speaking is None else self._speak(self._speaking)
 
     # Listening
 

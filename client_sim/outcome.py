@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
+from client_sim.lag_log import LagLog
 from client_sim.learner import Exchange
 from client_sim.playback import Gaps
 from gateway.core.messages import ByeReason, Transcript
@@ -77,6 +78,7 @@ class Outcome:
         relays: how many relays it met.
         slip_ms: how late the measuring program itself was at worst.
         lag_prompts: how often the learner was asked to continue or skip.
+        lag: what they were told and asked about the lag, and what they answered.
         assessment: the written assessment.
         saved: whether it is in the learner's profile.
         bye: the gateway's reason for the end.
@@ -104,6 +106,7 @@ class Outcome:
     relays: int = 0
     slip_ms: float = 0.0
     lag_prompts: int = 0
+    lag: LagLog = field(default_factory=LagLog)
     assessment: dict[str, Any] | None = None
     saved: bool | None = None
     bye: ByeReason | None = None
@@ -115,8 +118,10 @@ class Outcome:
 
     @property
     def ok(self) -> bool:
-        """Whether the test was held to its end: an assessment came, and `bye` said `finished`."""
-        return self.assessment is not None and self.bye == "finished" and self.failure is None
+        """Whether the test was held to its end and assessed, or to where the learner skipped it."""
+        if self.failure is not None:
+            return False
+        return self.bye == "skipped" or (self.assessment is not None and self.bye == "finished")
 
     @property
     def why_not(self) -> str | None:
@@ -155,6 +160,7 @@ class Outcome:
             "relays": self.relays,
             "barge_ins": self.barge_ins,
             "lag_prompts": self.lag_prompts,
+            "lag": self.lag.as_document(),
             "errors": self.errors,
         }
 

@@ -32,6 +32,7 @@ from client_sim.events import (
     Suspended,
     Tick,
 )
+from client_sim.frame_length import FrameLength
 from client_sim.heartbeat import Heartbeat
 from client_sim.phone_settings import PhoneFigures, PhoneSettings
 from client_sim.playback import Playback
@@ -65,6 +66,7 @@ class Phone:
         self.status: maya.Status | None = None
         self._downlink = Downlink(self.figures)
         self._heartbeat = Heartbeat(ping_every_ms=settings.ping_every_ms)
+        self._frames = FrameLength()
         self._repeats = Repeats()
         self._actions: list[Action] = []
         self._connection = 0
@@ -90,6 +92,16 @@ class Phone:
     def microphone_on(self) -> bool:
         """Whether frames are to be captured: from the first `ready` to `stop` or `bye`, over all drops."""
         return self._seen_ready_of is not None and not self._stopped and self.state not in (State.LEAVING, State.OVER)
+
+    @property
+    def frame_ms(self) -> int:
+        """How long the next frame of the microphone should be: it follows the lag."""
+        return self._frames.frame_ms
+
+    @property
+    def lag_prompt(self) -> maya.LagPrompt | None:
+        """The question that is on the screen, None for none."""
+        return self._prompt
 
     @property
     def round_trip_ms(self) -> float | None:
@@ -308,6 +320,9 @@ class Phone:
         new_relay = self._seen_ready_of != message.epoch
         self._seen_ready_of = message.epoch
         self._resume_within_ms = message.resume_within_s * 1000
+        self._frames.limit(message.limits.frame_ms)
+        if new_relay:
+            self._set_prompt(None)  # a relay knows nothing of another's questions
         if self._step(Step.READY):
             self._repeats.answered(Request.OPEN)
             self._give_up_at_ms = None
@@ -367,6 +382,7 @@ class Phone:
             case maya.PongDown(id=ping_id):
                 round_trip_ms = self._heartbeat.answered(ping_id, now_ms)
                 if round_trip_ms is not None:
+                    self._frames.measured(round_trip_ms)
                     self._actions.append(Measured(round_trip_ms))
             case maya.Error():
                 self._error(message, now_ms)

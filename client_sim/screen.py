@@ -17,6 +17,11 @@ from gateway.core import messages as maya
 _NAMES: Final = {"maya": "Maya", "learner": "You"}
 _COLOURS: Final = {"maya": "cyan", "learner": "green"}
 _TURNS_ON_SCREEN: Final = 64
+_CLEARED: Final[Mapping[maya.LagClearedWhy, str]] = {
+    "answered": "the answer is taken",
+    "expired": "no answer: the test goes on",
+    "lag_gone": "the lag is gone",
+}
 _CRITERIA: Final = {
     "fluency_coherence": "Fluency and coherence",
     "lexical_resource": "Lexical resource",
@@ -75,10 +80,17 @@ class PlainScreen:
 
 
 class LiveScreen:
-    """Captions that scroll, above a line that always tells part, status and lag."""
+    """Captions that scroll, above a line that always tells part, status and lag, and how to answer an open question.
 
-    def __init__(self, console: Console) -> None:
+    Args:
+        console: the terminal.
+        asks: whether a person answers questions about the lag.
+    """
+
+    def __init__(self, console: Console, *, asks: bool = False) -> None:
         self._console = console
+        self._asks = asks
+        self._prompt: maya.LagPrompt | None = None
         self._subtitles = Subtitles()
         self._status = "connecting"
         self._part = ""
@@ -118,10 +130,23 @@ class LiveScreen:
             self._status = message.state
         elif isinstance(message, maya.Part):
             self._part = f"part {message.part} of 3"
+        elif isinstance(message, maya.LagPrompt):
+            self._prompt = message
+        elif self._ends_the_question(message):
+            self._prompt = None
+
+    def _ends_the_question(self, message: maya.DownMessage) -> bool:
+        """Whether it is taken back, or asked by a relay that is no more."""
+        if isinstance(message, maya.LagCleared | maya.Bye):
+            return True
+        return isinstance(message, maya.Ready) and self._prompt is not None and message.epoch != self._prompt.epoch
 
     def _footer(self) -> RenderableType:
         lag = "lag ..." if self._lag_ms is None else f"lag {self._lag_ms:.0f} ms"
-        return Text("  ".join(filter(None, (self._part, self._status, lag))), style="reverse")
+        question = ""
+        if self._prompt is not None:
+            question = "too slow? c: continue, s: skip" if self._asks else "too slow?"
+        return Text("  ".join(filter(None, (self._part, self._status, lag, question))), style="reverse")
 
 
 class Subtitles:
@@ -191,6 +216,8 @@ def _words(message: maya.DownMessage) -> tuple[str, str]:
             words = "interrupted"
         case maya.LagNotice(text=text) | maya.LagPrompt(text=text):
             words, style = _clean(text), "yellow"
+        case maya.LagCleared(why=why):
+            words = _CLEARED[why]
         case maya.GoAway(time_left_s=left_s):
             words, style = f"the time limit is near: {left_s:.0f} s left", "yellow"
         case maya.Error(code=error, message=text):

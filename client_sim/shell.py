@@ -80,9 +80,13 @@ class Shell:
         phone: the core.
         line: how it reaches its gateway.
         clock: time.
-        frame_ms: length of a frame.
+        frame_ms: length of a frame; as the phone chooses where it is not given.
         microphone: gives the frame captured up to a moment.
         observe: is told every action of the phone, with the time.
+
+    Attributes:
+        frame_ms: length of the frame that is being captured.
+        slips: how late frames were captured.
     """
 
     def __init__(
@@ -91,7 +95,7 @@ class Shell:
         line: Line,
         *,
         clock: Clock,
-        frame_ms: float,
+        frame_ms: float | None = None,
         microphone: Callable[[float], bytes],
         observe: Callable[[Action, float], None],
     ) -> None:
@@ -99,7 +103,8 @@ class Shell:
         self._line = line
         self._token = line.token
         self._clock = clock
-        self._frame_ms = frame_ms
+        self._fixed_ms = frame_ms
+        self.frame_ms: float = frame_ms or phone.frame_ms
         self._microphone = microphone
         self._observe = observe
         self._next_frame_ms: float | None = None
@@ -182,7 +187,7 @@ class Shell:
             return
         if self._phone.microphone_on:
             if self._next_frame_ms is None:
-                self._next_frame_ms = now_ms + self._frame_ms
+                self._next_frame_ms = now_ms + self._begin_frame()
         else:
             self._next_frame_ms = None
         moments = (self._next_frame_ms, self._phone.next_timer_ms(), message_ms)
@@ -219,7 +224,12 @@ class Shell:
         while self._next_frame_ms <= now_ms:
             self.slips.add(now_ms - self._next_frame_ms)
             self._phone.handle(Captured(self._microphone(self._next_frame_ms)), now_ms)
-            self._next_frame_ms += self._frame_ms
+            self._next_frame_ms += self._begin_frame()
+
+    def _begin_frame(self) -> float:
+        """Decide how long the frame is that begins now; a frame that has begun keeps its length."""
+        self.frame_ms = self._fixed_ms or self._phone.frame_ms
+        return self.frame_ms
 
     # The network
 

@@ -50,12 +50,13 @@ class TalkOptions:
         language: language tag.
         rate: sample rate of the microphone and of the utterances in Hz.
         out_rate: sample rate of the speaker in Hz.
-        frame_ms: length of a frame of speech, 20 to 250; whole samples at `rate`.
+        frame_ms: length of a frame of speech, 20 to 250, whole samples at `rate`; it follows the lag when not given.
         region: the app's guess where it is.
         client: name of the app.
         session_id: UUID of the session; a new one when not given.
         manner: how the learner takes turns.
-        on_lag: what the learner answers when asked whether to continue or skip; None never answers.
+        on_lag: what the learner answers when asked whether to continue or skip; None waits for `hold_conversation`'s
+            `choices`, or never answers.
         ping_every_ms: how often the round trip is measured.
         lead_ms: how much of a turn the speaker gathers before it plays.
         record: keep what was captured and played, for tests.
@@ -71,7 +72,7 @@ class TalkOptions:
     language: str = "en-GB"
     rate: maya.Rate = 16000
     out_rate: maya.Rate = 24000
-    frame_ms: int = 100
+    frame_ms: int | None = None
     region: str | None = None
     client: str = "client_sim talk"
     session_id: str | None = None
@@ -89,13 +90,12 @@ class TalkOptions:
         Raises:
             ValueError: a frame is too short or too long, or not a whole number of samples.
         """
-        if not maya.MIN_FRAME_MS <= self.frame_ms <= maya.MAX_FRAME_MS:
+        if self.frame_ms is not None and not maya.MIN_FRAME_MS <= self.frame_ms <= maya.MAX_FRAME_MS:
             raise ValueError(f"a frame lasts {maya.MIN_FRAME_MS} to {maya.MAX_FRAME_MS} ms")
 
-    @property
-    def frame_bytes(self) -> int:
+    def frame_bytes(self, frame_ms: float) -> int:
         """Size of a frame: every rate of maya.v1 has whole samples per millisecond."""
-        return self.frame_ms * self.rate // 1000 * BYTES_PER_SAMPLE
+        return round(frame_ms) * self.rate // 1000 * BYTES_PER_SAMPLE
 
 
 async def hold_conversation(
@@ -105,6 +105,7 @@ async def hold_conversation(
     connect: Connector | None = None,
     clock: Clock | None = None,
     stop: asyncio.Event | None = None,
+    choices: "asyncio.Queue[maya.LagAnswer] | None" = None,
 ) -> Outcome:
     """Hold a conversation to its end.
 
@@ -114,12 +115,13 @@ async def hold_conversation(
         connect: opens connections; by the network when not given.
         clock: time; the machine's when not given.
         stop: when set, the learner ends the test and waits for the assessment.
+        choices: what a person chooses while a lag question is on the screen; at other times a choice says nothing.
 
     Returns:
         What came of it. A gateway that refuses, fails or vanishes is an outcome, not an exception.
     """
     conversation = _Conversation(options, observe, connect or connector(), clock or RealClock())
-    return await conversation.hold(stop)
+    return await conversation.hold(stop, choices)
 
 
 class _Conversation:
@@ -136,7 +138,7 @@ class _Conversation:
             self._phone,
             options.utterances,
             rate=options.rate,
-            frame_bytes=options.frame_bytes,
+            frame_bytes=options.frame_bytes(options.frame_ms or self._phone.frame_ms),
             manner=options.manner,
         )
         self._shell = Shell(
@@ -150,10 +152,12 @@ class _Conversation:
         self._began_ms = 0.0
         self._captured = bytearray() if options.record else None
 
-    async def hold(self, stop: asyncio.Event | None) -> Outcome:
+    async def hold(self, stop: asyncio.Event | None, choices: "asyncio.Queue[maya.LagAnswer] | None" = None) -> Outcome:
         self._began_ms = self._clock.now_ms()
         self._outcome.started_at = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
-        stopping = asyncio.create_task(self._stop_when(stop)) if stop is not None else None
+        beside = [asyncio.create_task(self._stop_when(stop))] if stop is not None else []
+        if choices is not None:
+            beside.append(asyncio.create_task(self._choose(choices)))
         try:
             async with asyncio.timeout(self._clock.seconds(self._options.longest_s * 1000)):
                 over = await self._shell.run()
@@ -161,8 +165,8 @@ class _Conversation:
         except TimeoutError:
             self._outcome.failure = f"the conversation took longer than {self._options.longest_s:g} s"
         finally:
-            if stopping is not None:
-                stopping.cancel()
+            for task in beside:
+                task.cancel()
         self._sum_up()
         return self._outcome
 
@@ -182,7 +186,7 @@ class _Conversation:
         )
 
     def _frame(self, now_ms: float) -> bytes:
-        pcm = self._learner.frame(now_ms)
+        pcm = self._learner.frame(now_ms, self._options.frame_bytes(self._shell.frame_ms))
         if self._captured is not None:
             self._captured += pcm
         return pcm
@@ -190,6 +194,10 @@ class _Conversation:
     async def _stop_when(self, stop: asyncio.Event) -> None:
         await stop.wait()
         self._shell.tell(StopAsked())
+
+    async def _choose(self, choices: "asyncio.Queue[maya.LagAnswer]") -> None:
+        while True:
+            self._answer_lag(await choices.get())
 
     def _observe(self, action: Action, now_ms: float) -> None:
         observation: Observation = action
@@ -203,6 +211,7 @@ class _Conversation:
 
     def _note(self, action: Show, now_ms: float) -> Observation:
         outcome = self._outcome
+        outcome.lag.note(action.message, now_ms - self._began_ms)
         match action.message:
             case maya.Transcript():
                 return Said(outcome.captions.add(action.message))
@@ -216,7 +225,9 @@ class _Conversation:
                 outcome.barge_ins += 1
             case maya.LagPrompt():
                 outcome.lag_prompts += 1
-                self._answer_lag()
+                if self._options.on_lag is not None:
+                    # Not from within the phone's own report, which is still under way.
+                    asyncio.get_running_loop().call_soon(self._answer_lag, self._options.on_lag)
             case maya.AssessmentMessage(assessment=assessment, saved=saved):
                 outcome.assessment, outcome.saved = assessment, saved
             case maya.Error() if len(outcome.errors) < KEPT_ERRORS:
@@ -225,10 +236,11 @@ class _Conversation:
                 pass
         return action
 
-    def _answer_lag(self) -> None:
-        if self._options.on_lag is not None:
-            # Not from within the phone's own report, which is still under way.
-            asyncio.get_running_loop().call_soon(self._shell.tell, Chosen(self._options.on_lag))
+    def _answer_lag(self, answer: maya.LagAnswer) -> None:
+        prompt = self._phone.lag_prompt
+        if prompt is not None:
+            self._outcome.lag.answered(prompt.prompt_id, answer, self._clock.now_ms() - self._began_ms)
+            self._shell.tell(Chosen(answer))
 
     def _sum_up(self) -> None:
         outcome, uplink, figures = self._outcome, self._phone.uplink, self._phone.figures

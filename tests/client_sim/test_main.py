@@ -214,6 +214,30 @@ def test_misuse_is_told_before_anything_is_opened(speech, tmp_path, capsys, monk
         assert says in line
 
 
+@pytest.mark.parametrize(
+    ("answer", "chosen"), [("skip", {"skip"}), ("continue", {"continue"}), ("none", set()), ("", {"continue"})]
+)
+def test_lag_is_answered_as_told(serving, speech, tmp_path, answer, chosen):
+    """By programs; what was asked and answered is in the document."""
+
+    async def script(gateway):
+        asking = asyncio.ensure_future(gateway.ask_about_lag())
+        if answer == "none":
+            await gateway.sleep_ms(300)
+            asking.cancel()
+        else:
+            await asking
+        await gateway.finish("skipped" if answer == "skip" else "finished")
+
+    gateway, out = serving(script), tmp_path / "out.json"
+    more = ["--lag-answer", answer] if answer else []
+    assert program.main(talk(gateway.url, speech, "--json", str(out), *more)) == 0
+    assert {choice.choice for choice in gateway.gateway.choices} == chosen
+    [asked] = json.loads(out.read_text(encoding="utf-8"))["lag"]["questions"]
+    assert asked["answer"] == (min(chosen) if chosen else None)
+    assert asked["cause"] == "network"
+
+
 def test_unknown_arguments_show_the_usage(capsys):
     """argparse's own exit status."""
     with pytest.raises(SystemExit) as left:

@@ -17,6 +17,7 @@ from gateway.core.messages import (
     Error,
     GoAway,
     Interrupted,
+    LagCleared,
     LagNotice,
     LagPrompt,
     Part,
@@ -122,6 +123,44 @@ def test_the_live_line_tells_part_status_and_lag():
     assert "connecting  lag ..." in text
     assert "part 2 of 3  speaking  lag 123 ms" in text
     assert "part 2 of 3  line lost  lag 123 ms" in text
+
+
+PROMPT = LagPrompt(epoch=1, n=3, prompt_id="p", lag_ms=3_000, cause="network", text="Too slow?", expires_s=20)
+
+
+def question(*after, asks=True):
+    """The footer of a live screen after a question and what follows."""
+    screen = LiveScreen(console(terminal=True), asks=asks)
+    for message in (PROMPT, *after):
+        screen.see(Show(message), 1_000.0)
+    screen.close()
+    return screen._footer().plain
+
+
+def test_how_to_answer_stands_at_the_bottom_while_a_question_is_open():
+    """Where a person can answer; it goes with the question, or with the relay that asked it."""
+    assert question().endswith("too slow? c: continue, s: skip")
+    assert question(asks=False).endswith("too slow?")
+    again = examples.of(Ready).model_copy(update={"epoch": 1})
+    assert "too slow" in question(again)
+    assert "too slow" not in question(again.model_copy(update={"epoch": 2}))
+    for why in ("answered", "expired", "lag_gone"):
+        assert "too slow" not in question(LagCleared(epoch=1, n=4, prompt_id="p", why=why))
+
+
+@pytest.mark.parametrize(("screen_of", "terminal"), [(PlainScreen, False), (LiveScreen, True)])
+def test_lag_is_told(screen_of, terminal):
+    """Notice, question, and how it ended."""
+    story = [
+        Show(LagNotice(epoch=1, n=2, expected_ms=1_300, text="About 1.3 s.")),
+        Show(PROMPT),
+        Show(LagCleared(epoch=1, n=4, prompt_id="p", why="expired")),
+        Show(LagCleared(epoch=1, n=5, prompt_id="p", why="answered")),
+        Show(LagCleared(epoch=1, n=6, prompt_id="p", why="lag_gone")),
+    ]
+    text = shown_by(screen_of, story, terminal=terminal)
+    for words in ("About 1.3 s.", "Too slow?", "the test goes on", "the answer is taken", "the lag is gone"):
+        assert words in text
 
 
 @pytest.mark.parametrize(("screen_of", "terminal"), [(PlainScreen, False), (LiveScreen, True)])

@@ -99,6 +99,7 @@ class World:
         settings: the conversation's numbers.
         nova_settings: how Nova Sonic behaves.
         barge_in: how likely the learner speaks over a turn.
+        frame_ms: length of the phone's frames; it follows the lag where it is None.
     """
 
     seed: int
@@ -106,7 +107,7 @@ class World:
     settings: ConversationSettings = field(default_factory=tiny)
     nova_settings: Settings = field(default_factory=Settings)
     barge_in: float = 0.0
-    frame_ms: int = 100
+    frame_ms: int | None = 100
     admission: AdmissionSettled = _GRANTED
     ended_session: Assessment | None = None
     micro_fails: bool = False
@@ -117,6 +118,7 @@ class World:
         self.rng = random.Random(self.seed)
         self.clock = Clock()
         self.captured = bytearray()
+        self.frame_lengths_ms: list[int] = []
         self.captured_until: dict[str, int] = {}
         self.shown: list[DownMessage] = []
         self.shown_at_ms: list[float] = []
@@ -169,19 +171,24 @@ class World:
     def start(self) -> None:
         """Open the app and switch the microphone on."""
         self.tell_phone(Begin())
-        self.clock.after(self.frame_ms, self._capture)
+        self._begin_frame()
+
+    def _begin_frame(self) -> None:
+        frame_ms = self.frame_ms or self.phone.frame_ms
+        self.frame_lengths_ms.append(frame_ms)
+        self.clock.after(frame_ms, lambda: self._capture(frame_ms))
 
     def go_on(self, *, until_s: float, done: Callable[[], bool]) -> bool:
         """Let time pass."""
         return self.clock.run(done, until_ms=until_s * 1000)
 
-    def _capture(self) -> None:
+    def _capture(self, frame_ms: int) -> None:
         if self.over is None:
             if self.phone.microphone_on:
-                pcm = self.learner.frame(self.frame_ms, self.clock.now_ms)
+                pcm = self.learner.frame(frame_ms, self.clock.now_ms)
                 self.captured += pcm
                 self.tell_phone(Captured(pcm))
-            self.clock.after(self.frame_ms, self._capture)
+            self._begin_frame()
 
     # The phone
 
