@@ -29,7 +29,9 @@ demo: setup ## One learner holds a short speaking test with Maya, live in this t
 up: setup ## Start the local cloud and keep it until Ctrl-C
 	@$(PYTHON) -m infra.local up --with-parent
 
+# The tests of the deployed cloud compile serverless.yml, where there is a Node.js to do it with.
 test: setup ## Run the tests
+	@[ -e $(NPM) ] || ! command -v npm >/dev/null || $(MAKE) -s $(NPM) || echo "No packages for Node.js: some tests are skipped."
 	@$(PYTHON) -m pytest
 
 check: setup ## Formatter, linter, types, published contract

@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "gateway.relay_service": ("gateway",),
     "handlers": ("gateway",),
     "client_sim": ("gateway.core",),
+    "infra.checks": ("gateway", "infra"),
     "infra": (),
 }
 
