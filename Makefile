@@ -11,7 +11,7 @@ NPM    := node_modules/.ready
 OSLS   := SLS_NOTIFICATIONS_MODE=off node_modules/.bin/osls
 STAGE  ?= dev
 
-.PHONY: help setup demo up test check format bench lag contract lock package clean
+.PHONY: help setup demo up test check format bench lag contract lock package vet clean
 
 help: ## List the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -53,14 +53,41 @@ lag: setup ## What the lag monitor decides on lines whose lag is known
 contract: setup ## Write the AsyncAPI document and the JSON Schemas from the message models
 	$(PYTHON) -m gateway.contract --write
 
+LOCK := $(BIN)/uv pip compile -q --generate-hashes --universal --no-emit-index-url --no-annotate --no-header
+
 lock: setup ## Resolve requirements.txt anew, with hashes and without addresses
-	$(BIN)/uv pip compile -q --python-version 3.12 --generate-hashes --universal --no-emit-index-url --no-annotate \
-	  --no-header pyproject.toml --group local --group dev -o requirements.txt
+	$(LOCK) --python-version 3.12 pyproject.toml --group local --group dev -o requirements.txt
+	$(LOCK) --python-version 3.13 --group vet -o infra/vet/requirements.txt
+	$(LOCK) --python-version 3.13 --group rehearse -o infra/rehearse/requirements.txt
 
 # Needs neither the whole set-up nor credentials: an empty environment with uv is enough.
 package: $(BIN)/uv $(NPM) ## Make what Lambda runs, and the compiled template of STAGE (dev), under build/
 	@$(PYTHON) -m infra.package
 	@$(OSLS) package --stage $(STAGE) --package build/compiled/$(STAGE)
+
+vet: setup package build/vet/.ready ## Check the compiled templates with ours, cfn-lint, checkov and cfn-guard
+	@for stage in dev staging prod; do \
+	  MAYA_EGRESS=$$([ $$stage = staging ] && echo nat || echo ipv6) $(OSLS) package --stage $$stage --package build/vet/$$stage >/dev/null || exit 1; done
+	$(PYTHON) -m infra.checks $(VETTED)
+	$(BIN)/cfn-lint -r us-east-1 -i W3005 -t $(VETTED)
+	$(PYTHON) -m infra.vet --checkov build/vet/env/bin/checkov --rules build/vet/package/rules/control-tower/cfn-guard \
+	  --guard build/vet/package/bin/ubuntu/$$(uname -m | sed s/arm64/aarch64/)/cfn-guard $(VETTED)
+
+VETTED := $(foreach stage,dev staging prod,build/vet/$(stage)/cloudformation-template-update-stack.json)
+
+# All that can be chosen is chosen somewhere, so that every file of infra/ is looked at.
+vet: export MAYA_DOMAIN = example.com
+vet: export MAYA_HOSTED_ZONE_ID = Z0123456789ABC
+vet: export MAYA_FRONT = front
+vet: export MAYA_ALARM_EMAIL = operator@example.com
+
+build/vet/.ready: infra/vet/requirements.txt
+	@mkdir -p build/vet
+	@$(BIN)/uv venv -q --clear --python $(PYTHON) build/vet/env
+	@$(BIN)/uv pip install -q --python build/vet/env/bin/python --require-hashes -r infra/vet/requirements.txt
+	@cd build/vet && npm pack --silent @cdklabs/cdk-validator-cfnguard@0.0.62 >/dev/null && tar xzf cdklabs-*.tgz
+	@chmod +x build/vet/package/bin/ubuntu/*/cfn-guard
+	@touch $@
 
 $(BIN)/uv: infra/local/setup.sh
 	@bash infra/local/setup.sh --only-uv $(VENV)
