@@ -51,8 +51,8 @@ def compare(found: Found, accepted: Mapping[tuple[str, str], tuple[frozenset[str
         explained = accepted.get((tool, rule), (frozenset[str](), ""))[0]
         for resource in sorted(resources - explained):
             yield f"{tool} {rule}: {resource} has no reason in accepted.yml"
-    for (tool, rule), (resources, _) in sorted(accepted.items()):
-        for resource in sorted(resources - found.get((tool, rule), set())):
+    for (tool, rule), (expected, _) in sorted(accepted.items()):
+        for resource in sorted(expected - found.get((tool, rule), set())):
             yield f"{tool} {rule}: {resource} is accepted and was not found"
 
 
