@@ -23,11 +23,13 @@ class Arrival:
         urgent: a message that does not wait for what is missing before it: the line is open, or barge-in.
         in_order: numbered messages whose turn it is.
         passing: a message without number.
+        from_another: it is the first of another relay, which follows a lost one.
     """
 
     urgent: maya.Ready | maya.Interrupted | None = None
     in_order: list[maya.NumberedMessage] = field(default_factory=list)
     passing: Passing | None = None
+    from_another: bool = False
 
 
 class Downlink:
@@ -54,9 +56,15 @@ class Downlink:
         if message is None:
             self._figures.ignored += 1
             return Arrival()
+        known = self._epoch
         if not self._current(message):
             self._figures.stale += 1
             return Arrival()
+        arrival = self._sort(message)
+        arrival.from_another = known is not None and self._epoch != known
+        return arrival
+
+    def _sort(self, message: maya.DownMessage) -> Arrival:
         if not isinstance(message, maya.NumberedDown):
             return Arrival(passing=message)
         if isinstance(message, maya.Ready) and not self._ready_seen:

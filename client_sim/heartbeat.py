@@ -67,6 +67,10 @@ class Heartbeat:
         self._cuts.append(Cut(turn, heard_ms))
         self._ack_at_ms = 0.0
 
+    def forget_cuts(self) -> None:
+        """The turns that were cut were a lost relay's."""
+        self._cuts.clear()
+
     @property
     def patience_ms(self) -> float:
         """How long an acknowledgement may take before the frame counts as lost.

@@ -306,6 +306,8 @@ class Phone:
 
     def _receive(self, text: str | bytes, now_ms: float) -> None:
         arrival = self._downlink.receive(text)
+        if arrival.from_another:
+            self._relay_replaced(now_ms)
         if isinstance(arrival.urgent, maya.Ready):
             self._ready(arrival.urgent, now_ms)
         elif isinstance(arrival.urgent, maya.Interrupted):
@@ -314,6 +316,12 @@ class Phone:
             self._deliver(message, now_ms)
         if arrival.passing is not None:
             self._receive_passing(arrival.passing, now_ms)
+
+    def _relay_replaced(self, now_ms: float) -> None:
+        """Another relay speaks: what the lost one said and asked is void."""
+        self.speaker.silence(now_ms)
+        self._heartbeat.forget_cuts()
+        self._set_prompt(None)
 
     def _ready(self, message: maya.Ready, now_ms: float) -> None:
         again = self._seen_ready_of is not None

@@ -159,6 +159,12 @@ class Playback:
         self._turn(turn, now_ms).cut = True
         return dropped_ms
 
+    def silence(self, now_ms: float) -> None:
+        """Stop every turn that sounds or waits."""
+        self.advance(now_ms)
+        for turn in {piece.turn: None for piece in self._queue}:
+            self.drop(turn, now_ms)
+
     def queue_ms(self, now_ms: float) -> float:
         """Sound that waits to be played, with what is left of the piece that is playing."""
         return sum(

@@ -6,11 +6,11 @@ core is told; what breaks in here ends the conversation in order, and the invoca
 """
 
 import asyncio
-import itertools
 import math
 import random
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -43,19 +43,19 @@ from gateway.core.conversation.inputs import (
     PhoneSaid,
     SaveSettled,
     ShutdownAsked,
+    TookOver,
 )
 from gateway.core.errors import ServiceUnavailable
 from gateway.nova_line import NovaLine
 from gateway.phone_line import PhoneLine
 from gateway.ports import Services
 from gateway.saving import Saver
-
-_RENEW_LEASE_S: Final = 2.0
-
-_LEASES_TO_A_LINE: Final = 4
-"""A line is held for five times as long as a lease."""
+from gateway.session_keeper import SessionKeeper
 
 _SHUTDOWN_BEFORE_END_S: Final = 60.0
+
+_MOST_HELD: Final = 16_384
+"""Steps that may wait for a renewal of the lease: more than sockets hold for a process that stood still."""
 
 _MOST_FAULTS: Final = 8
 """With more faults of our own than this, no orderly end is to be hoped for."""
@@ -70,6 +70,7 @@ class Relay:
         settings: the conversation's numbers.
         epoch: of this relay.
         ended: the assessment of the learner's last session, for a phone that comes back for it.
+        session: the session of a relay that was lost, which goes on here.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Relay:
         *,
         epoch: int,
         ended: Assessment | None = None,
+        session: TookOver | None = None,
     ) -> None:
         self._services = services
         self._learner = learner
@@ -103,12 +105,18 @@ class Relay:
         self._timer_at_ms = 0.0
         self._finished = asyncio.Event()
         self._faults: list[BaseException] = []
-        self._progress: Mapping[str, Any] | None = None
-        self._last_progress: Mapping[str, Any] | None = None
-        self._has_line = False
         self._noted_streams = 1
-        self._has_lease = True
         self._is_deaf = False
+        self._held: deque[Callable[[float], None]] = deque(maxlen=_MOST_HELD)
+        self._session = session
+        self._keeper = SessionKeeper(
+            learner,
+            services,
+            now_ms=self._now_ms,
+            lost=self._lease_lost,
+            renewed=self._lease_renewed,
+            settled=self.feed,
+        )
         self._doers: dict[type[Any], Callable[[Any], None]] = {
             Post: self._phone.do,
             Disconnect: self._phone.do,
@@ -119,7 +127,7 @@ class Relay:
             AskMicro: lambda action: self._spawn(self._ask_micro(action)),
             Save: lambda action: self._spawn(self._save(action)),
             StoreProgress: self._store_progress,
-            ReleaseLease: lambda _action: self._spawn(self._release_lease()),
+            ReleaseLease: lambda _action: self._spawn(self._keeper.release()),
             RefuseStarts: lambda action: self._spawn(self._refuse_starts(action)),
             Record: lambda action: services.record(action.event, action.fields),
             Finish: lambda _action: self._finished.set(),
@@ -142,16 +150,15 @@ class Relay:
         self.feed(PhoneLeft(connection_id))
 
     def redis_is_back(self) -> None:
-        """Redis was away and may have forgotten: take the line and write the session's progress again."""
-        if self._has_line:
-            self._spawn(self._keep_line())
-        if self._last_progress is not None:
-            self._store_progress(StoreProgress(self._last_progress))
+        """Redis was away and may have forgotten: take lease and line and write the session's progress again, at once."""
+        self._spawn(self._keeper.take_again())
+        if self._keeper.store_again():
+            self._spawn(self._keeper.write())
 
     def deaf(self) -> None:
         """The phone is not heard any more: let another relay have the learner."""
         self._is_deaf = True
-        self._spawn(self._release_lease())
+        self._spawn(self._keeper.release())
         self.feed(ShutdownAsked(replaced=True))
 
     def feed(self, event: Input) -> None:
@@ -178,7 +185,11 @@ class Relay:
                 saved, which the failure record of the invocation then brings about.
         """
         until_s = self._loop.time() + within_s
-        keeper = self.spawn(self._keep_leases())
+        keeper = self.spawn(self._keeper.keep())
+        if self._session is not None:
+            self._keeper.has_line = True  # the lost relay's, which is the learner's
+            self._noted_streams = 0  # that one may have had two
+            self.feed(self._session)
         shutdown = self._loop.call_later(max(0.0, within_s - _SHUTDOWN_BEFORE_END_S), self._shut_down)
         try:
             await self._finished.wait()
@@ -191,14 +202,10 @@ class Relay:
         if not self.ended:
             raise self._faults[-1]
         await self._saver.insist(until_s)
-        if self._is_deaf and self._has_notes_unsaved():
+        if self._is_deaf and self._keeper.has_notes_unsaved:
             raise ServiceUnavailable(
                 "the learner was not heard any more, and has notes to be saved if nobody comes back"
             )
-
-    def _has_notes_unsaved(self) -> bool:
-        progress = self._last_progress or {}
-        return progress.get("state") == "open" and bool(progress.get("notes"))
 
     async def _settle(self) -> None:
         """Wait for everything that was begun, and give back what is held."""
@@ -207,39 +214,30 @@ class Relay:
         while self._tasks or self._phone.busy:
             self._spawn(self._phone.quiet())
             await asyncio.wait(self._tasks)
-        if self._has_lease:
-            if self._has_line:  # else whoever has the lease now has the line, too
-                with self._surviving("redis_unreachable"):
-                    await self._services.leave_line(self._learner)
-            with self._surviving("redis_unreachable"):
-                await self._services.release_lease(self._learner)
+        await self._keeper.leave()
 
     def _shut_down(self) -> None:
         self.feed(ShutdownAsked(replaced=False))
 
-    async def _keep_leases(self) -> None:
-        """Renew what is held while it is ours; the line, which is another key, must not keep the lease from it."""
-        for renewals in itertools.count(1):
-            await asyncio.sleep(_RENEW_LEASE_S)
-            if not self._has_lease:
-                return
-            kept = True
-            with self._surviving("lease_unreachable"):
-                kept = await self._services.keep_lease(self._learner)
-            if not kept:
-                self._has_lease = False
-                self.feed(ShutdownAsked(replaced=True))
-            elif self._has_line and renewals % _LEASES_TO_A_LINE == 0:
-                await self._keep_line()
+    def _lease_lost(self) -> None:
+        """Another relay has the learner: nothing that waited for certainty is done."""
+        self._held.clear()
+        self.feed(ShutdownAsked(replaced=True))
 
-    async def _keep_line(self) -> None:
-        with self._surviving("lease_unreachable"):
-            await self._services.keep_line(self._learner)
+    def _lease_renewed(self) -> None:
+        """Do what waited for certainty."""
+        if self._held:
+            held, self._held = self._held, deque(maxlen=_MOST_HELD)
+            for step in held:
+                self._step(step)
 
     # Steps of the core
 
     def _step(self, step: Callable[[float], None]) -> None:
-        """Let the core take a step, do what it asks for, and wind the timer."""
+        """Let the core take a step, do what it asks for, and wind the timer; but nothing while the lease is in doubt."""
+        if self._keeper.in_doubt:
+            self._held.append(step)
+            return
         now_ms = self._now_ms()
         self._guarded(step, now_ms)
         for action in self.conversation.take_actions():
@@ -318,8 +316,8 @@ class Relay:
         if not await asyncio.to_thread(self._services.module_unlocked, self._learner, module):
             return AdmissionSettled(Admission.LOCKED)
         retry_after_s = await self._services.take_line(self._learner)
-        self._has_line = retry_after_s is None
-        return AdmissionSettled(Admission.GRANTED if self._has_line else Admission.BUSY, retry_after_s)
+        self._keeper.has_line = retry_after_s is None
+        return AdmissionSettled(Admission.GRANTED if self._keeper.has_line else Admission.BUSY, retry_after_s)
 
     def _open_stream(self, action: OpenStream) -> None:
         line = self._lines[action.stream_id] = NovaLine(action.stream_id, self._services, self.feed)
@@ -340,7 +338,7 @@ class Relay:
     def _streams_changed(self) -> None:
         """Have a second stream counted, which a change of part needs, until it is closed."""
         streams = max(1, len(self._lines))
-        if self._has_line and streams != self._noted_streams:
+        if self._keeper.has_line and streams != self._noted_streams:
             self._noted_streams = streams
             self._spawn(self._note_streams(streams))
 
@@ -355,29 +353,13 @@ class Relay:
         self.feed(MicroAnswered(action.part, arguments))
 
     async def _save(self, action: Save) -> None:
-        self.feed(SaveSettled(await self._saver.save(action.assessment)))
+        if await self._keeper.renew():  # else another relay has the session, and what it comes to is saved there
+            self.feed(SaveSettled(await self._saver.save(action.assessment)))
 
     def _store_progress(self, action: StoreProgress) -> None:
-        """Write the newest progress; one write is under way at a time, and only the newest waits."""
-        idle = self._progress is None
-        self._progress = self._last_progress = action.progress
-        if idle:
-            self._spawn(self._write_progress())
-
-    async def _write_progress(self) -> None:
-        while self._progress is not None and self._has_lease:
-            progress = self._progress
-            with self._surviving("redis_unreachable"):
-                await self._services.store_progress(self._learner, progress)
-            if self._progress is progress:
-                break
-        self._progress = None
+        if self._keeper.store(action):
+            self._spawn(self._keeper.write())
 
     async def _refuse_starts(self, action: RefuseStarts) -> None:
         with self._surviving("redis_unreachable"):
             await self._services.refuse_starts(self._learner, action.for_s)
-
-    async def _release_lease(self) -> None:
-        self._has_lease = False
-        with self._surviving("redis_unreachable"):
-            await self._services.release_lease(self._learner)

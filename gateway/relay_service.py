@@ -21,6 +21,8 @@ from gateway.adapters.sessions import Lease, Sessions
 from gateway.adapters.telemetry import Telemetry
 from gateway.core.assessment import Assessment, MicroRequest
 from gateway.core.conversation import ConversationSettings
+from gateway.core.conversation.inputs import TookOver
+from gateway.core.conversation.progress import OpenSession, open_session
 from gateway.core.errors import RemoteError
 from gateway.core.exam import build_plan
 from gateway.core.flood import FloodLimits
@@ -184,12 +186,15 @@ async def _hold(learner: str, relay_id: str, within_s: float) -> None:
         if lease is None:
             telemetry.record("lease_taken")
             return
-        settings = _conversation_settings(lease)
+        progress = await sessions.load_progress(learner)
+        session = open_session(progress)
+        settings = _conversation_settings(lease, session)
         maya_lines = Lines(client, lines=lines(), longest_s=settings.longest_s)
         nova = NovaSonic(sonic_settings())
         services = RelayServices(sessions, maya_lines, lease, nova, telemetry.bind(epoch=lease.epoch))
-        ended = await _ended_session(sessions, learner)
-        relay = Relay(learner, services, settings, epoch=lease.epoch, ended=ended)
+        ended = await _stored_assessment(learner, progress, session)
+        taken_over = None if session is None else TookOver(session, ended)
+        relay = Relay(learner, services, settings, epoch=lease.epoch, ended=ended, session=taken_over)
         await _converse(bus, services, relay, within_s - (time.monotonic() - started_s))
     finally:
         await bus.close()
@@ -197,13 +202,16 @@ async def _hold(learner: str, relay_id: str, within_s: float) -> None:
         telemetry.record("relay_ended", {"duration_ms": round((time.monotonic() - started_s) * 1000)})
 
 
-async def _ended_session(sessions: Sessions, learner: str) -> Assessment | None:
-    """Return the assessment of the learner's last session, if it has ended and is saved.
+async def _stored_assessment(
+    learner: str, progress: Mapping[str, Any] | None, session: OpenSession | None
+) -> Assessment | None:
+    """Return the assessment of the learner's last session, if that has come to its end and is saved.
 
-    It must not take longer than the lease, which nobody renews yet; whoever comes for it asks again.
+    A relay may be lost after it has saved and before it says so. It must not take longer than the lease, which nobody
+    renews yet; whoever comes for it asks again.
     """
-    progress = await sessions.load_progress(learner)
-    if progress is None or progress.get("state") != "ended":
+    goes_on = session is not None and session.reason is None
+    if progress is None or goes_on:
         return None
     try:
         async with asyncio.timeout(_RECALL_WITHIN_S):
@@ -243,9 +251,12 @@ async def _listen(bus: Bus, relay: Relay) -> None:
         relay.broke(error)
 
 
-def _conversation_settings(lease: Lease) -> ConversationSettings:
-    """Read the numbers; which questions are asked depends on learner and epoch, so that two tests need not be alike."""
-    choice = int.from_bytes(hashlib.sha256(f"{lease.learner} {lease.epoch}".encode()).digest()[:4])
+def _conversation_settings(lease: Lease, session: OpenSession | None) -> ConversationSettings:
+    """Read the numbers. A session that goes on keeps its questions; those of a new one depend on learner and epoch."""
+    if session is not None and session.plan == exam_plan():
+        choice = session.choice
+    else:
+        choice = int.from_bytes(hashlib.sha256(f"{lease.learner} {lease.epoch}".encode()).digest()[:4])
     lag = overridden(LagSettings(), prefix="MAYA_LAG_")
     plan = build_plan(exam_plan(), choice)
     return overridden(ConversationSettings(plan=plan, flood=overridden(FloodLimits()), lag=lag))

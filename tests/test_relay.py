@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 import uvloop
 
-from gateway import nova_line, relay, saving
+from gateway import nova_line, saving, session_keeper
 from gateway.core.assessment import Assessment, MicroRequest
 from gateway.core.conversation import ConversationSettings, State
 from gateway.core.conversation.actions import CloseStream, Disconnect, OpenStream, Post, SendEvents, StoreProgress
+from gateway.core.conversation.inputs import TookOver
+from gateway.core.conversation.progress import open_session
 from gateway.core.errors import (
     AccessRefused,
     PhoneGone,
@@ -217,9 +219,9 @@ class World:
 class Held:
     """A relay at work."""
 
-    def __init__(self, **changes: Any) -> None:
+    def __init__(self, *, session: TookOver | None = None, **changes: Any) -> None:
         self.world = World()
-        self.relay = Relay(LEARNER, self.world, replace(QUICK, **changes), epoch=7)
+        self.relay = Relay(LEARNER, self.world, replace(QUICK, **changes), epoch=7, session=session)
         self.seq = self.said_ms = 0
         self.world.acknowledge = lambda number: self.say({"type": "ack", "n": number, "queue_ms": 0})
 
@@ -322,7 +324,8 @@ async def test_what_is_done_on_a_connection_keeps_its_order():
         assert [data for _, data in world.of("post")] == ["1", "4"]
         world.gates["post"].set()
         await world.until(lambda: len(world.of("post")) == 4)
-        assert [call[1:] for call in world.calls] == [("a", "1"), ("b", "4"), ("a", "2"), ("a",), ("a", "3")]
+        done = [call[1:] for call in world.calls if call[0] in ("post", "disconnect")]
+        assert done == [("a", "1"), ("b", "4"), ("a", "2"), ("a",), ("a", "3")]
         for _ in range(5):
             await asyncio.sleep(0)
         assert not relay._phone.busy
@@ -664,7 +667,7 @@ async def test_progress_that_cannot_be_written_is_written_when_redis_is_back(err
 
 async def test_line_and_lease_are_kept(monkeypatch):
     """Both, again and again; a line that cannot be kept keeps the lease from nothing."""
-    monkeypatch.setattr(relay, "_RENEW_LEASE_S", 0.0)
+    monkeypatch.setattr(session_keeper, "RENEW_EVERY_S", 0.0)
     async with holding() as held:
         await held.talk()
         held.world.errors["keep_line"] = ServiceUnavailable("another node")
@@ -679,7 +682,7 @@ async def test_line_and_lease_are_kept(monkeypatch):
 
 async def test_a_lost_lease_ends_the_relay(monkeypatch):
     """Another one has the learner, the lease and the line: the phone hears nothing, nothing is written or given back."""
-    monkeypatch.setattr(relay, "_RENEW_LEASE_S", 0.0)
+    monkeypatch.setattr(session_keeper, "RENEW_EVERY_S", 0.0)
     async with holding() as held:
         await held.talk()
         posts = len(held.world.of("post"))
@@ -687,6 +690,76 @@ async def test_a_lost_lease_ends_the_relay(monkeypatch):
     assert len(held.world.of("post")) == posts
     for name in ("disconnect", "leave_line", "release_lease", "save"):
         assert not held.world.of(name), name
+
+
+async def test_a_relay_that_stood_still_asks_before_it_does_anything(monkeypatch):
+    """What came meanwhile waits; when another relay has the learner nothing of it is done: no post, no save."""
+    async with holding() as held:
+        await held.talk()
+        posts = len(held.world.of("post"))
+        held.world.lease_kept = False
+        held.relay._keeper._sure_until_ms = 0.0
+        held.stop()
+        held.audio(3)
+        assert len(held.relay._held) == 4
+        held.relay.redis_is_back()
+    assert len(held.world.of("post")) == posts
+    assert not held.world.of("save")
+
+
+async def test_a_relay_that_stood_still_and_has_its_lease_goes_on():
+    """In the order in which things came."""
+    async with holding() as held:
+        stream = await held.talk()
+        held.relay._keeper._sure_until_ms = 0.0
+        sent = len(stream.sent)
+        held.audio(3)
+        held.stop()
+        assert len(stream.sent) == sent
+        held.relay.redis_is_back()
+        await held.world.until(lambda: any(b"assess the part" in event for event in stream.sent))
+        assert sum(b"audioInput" in event for event in stream.sent[sent:]) == 3
+        stream.ends()
+    assert held.world.of("save")
+
+
+async def test_nothing_is_saved_by_a_relay_that_was_replaced():
+    """It finds out when it asks before the save; the other one saves."""
+    async with holding() as held:
+        stream = await held.talk()
+        held.stop()
+        await held.world.until(lambda: any(b"assess the part" in event for event in stream.sent))
+        held.world.lease_kept = False
+        stream.ends()
+    assert not held.world.of("save")
+    assert not held.world.of("enqueue")
+    assert not held.world.posts("assessment")
+
+
+async def test_a_session_that_is_taken_up_keeps_its_line():
+    """The lost relay's line is the learner's: it is renewed at once and given back at the end."""
+    others = asyncio.all_tasks()
+    async with holding() as first:
+        await first.talk()
+        first.audio(3)
+        await first.world.until(lambda: first.world.of("store_progress"))
+        first.relay.deaf()
+    session = open_session(first.world.of("store_progress")[-1][0])
+    assert session is not None
+    second = Held(session=TookOver(session))
+    running = asyncio.create_task(second.relay.run(900.0))
+    await second.world.until(lambda: second.world.streams)
+    assert not second.world.of("take_line")
+    assert not second.world.of("module_unlocked")
+    assert second.world.of("keep_line")
+    [ready] = second.world.posts("ready")
+    assert ready["session_id"] == SESSION
+    second.relay._shut_down()
+    second.world.streams[0].ends()
+    second.relay.deaf()
+    async with asyncio.timeout(WITHIN_S):
+        await running
+    assert asyncio.all_tasks() == others
 
 
 async def test_a_deaf_relay_gives_its_lease_back():

@@ -138,6 +138,7 @@ METRICS: Final[Mapping[str, Metric]] = {
     ),
     "stream_lost": Metric("StreamsLost", dimension="fault", values=_FAULTS),
     "stream_recovered": Metric("StreamsRecovered"),
+    "session_taken_up": Metric("SessionsTakenUp"),
     "micro_failed": Metric("MicroFailures", dimension="code", values=_CODES),
     "save_failed": Metric("SaveFailures", dimension="code", values=_CODES),
     "enqueue_failed": Metric("QueueFailures", dimension="code", values=_CODES),

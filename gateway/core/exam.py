@@ -60,10 +60,17 @@ class PartPlan:
 
 @dataclass(frozen=True, slots=True)
 class ExamPlan:
-    """A whole test: its name and its parts in order."""
+    """A whole test.
+
+    Attributes:
+        name: of the plan.
+        parts: in order.
+        choice: picked the questions; with the same name it gives the same plan again.
+    """
 
     name: str
     parts: tuple[PartPlan, ...]
+    choice: int = 0
 
     def part(self, number: int) -> PartPlan:
         """Return the plan of part `number` (1 to 3)."""
@@ -228,7 +235,7 @@ def build_plan(name: str, choice: int = 0) -> ExamPlan:
             parts = (_interview(interview[:1], 60), _talk(theme, 1, 0.5, 10, 60), _discussion(theme, 1, 60))
         case _:
             raise ValueError(f"there is no exam plan {name!r}; there are full, demo and tiny")
-    return ExamPlan(name, parts)
+    return ExamPlan(name, parts, choice)
 
 
 def shortened(plan: ExamPlan, factor: float) -> ExamPlan:

@@ -20,6 +20,10 @@ class Direction(StrEnum):
     END_TALK = "[The time is up: stop the candidate politely and ask the next question.]"
     NUDGE = "[The candidate is silent: kindly repeat the question in simpler words.]"
     WRAP_UP = "[The part has used its time: say the closing line now.]"
+    RESUME_TALK = (
+        "[The line was lost and is back, and the preparation time is over: "
+        "say so in one short sentence and ask the candidate to go on with the talk.]"
+    )
     CONTINUE = "[The line is back: continue where the conversation stopped.]"
     ASSESS = "[The part is over: assess the part now with the tool, and say nothing.]"
 

@@ -41,7 +41,13 @@ class Faculties:
 
 @dataclass
 class Session:
-    """One stream, with what it heard and said."""
+    """One stream, with what it heard and said.
+
+    Attributes:
+        sent_bytes: the learner's speech that it was sent.
+        heard_to: the frame of the phone after the last one that it was sent.
+        lost: it ended by a fault.
+    """
 
     stream_id: int
     validator: SessionValidator
@@ -51,6 +57,9 @@ class Session:
     names: list[str] = field(default_factory=list)
     cuts: int = 0
     over: bool = False
+    sent_bytes: int = 0
+    heard_to: int = 0
+    lost: bool = False
 
 
 class VirtualNova:
@@ -103,12 +112,16 @@ class VirtualNova:
         self._clock.after(OPENING_MS, lambda: self._opened(stream_id))
         self.send(stream_id, events)
 
-    def send(self, stream_id: int, events: Sequence[bytes]) -> None:
-        """Send events on a stream."""
+    def send(self, stream_id: int, events: Sequence[bytes], *, heard_to: int = 0) -> None:
+        """Send events on a stream; `heard_to`: the frame of the phone after the last one that has come."""
         session = self.sessions.get(stream_id)
         if session is None:
             return
         for event in events:
+            sent_bytes = _speech_bytes(event)
+            if sent_bytes:
+                session.sent_bytes += sent_bytes
+                session.heard_to = heard_to
             self._clock.after(_WIRE_MS, partial(self._take, session, event))
 
     def close(self, stream_id: int) -> None:
@@ -121,8 +134,14 @@ class VirtualNova:
         """Lose a stream."""
         session = self.sessions[stream_id]
         if not session.over:
-            session.over = True
+            session.over = session.lost = True
             self._ended(stream_id, fault)
+
+    def vanish(self) -> None:
+        """The relay that held the streams is gone."""
+        for session in self.sessions.values():
+            session.lost |= not session.over
+            session.over = True
 
     def heard(self) -> bytes:
         """Everything that was heard, stream after stream."""
@@ -190,9 +209,18 @@ class VirtualNova:
         self._clock.after(_WIRE_MS, lambda: self._said(session.stream_id, event))
 
     def _fail(self, session: Session, error: ServiceError) -> None:
-        session.over = True
+        session.over = session.lost = True
         fault = classify(str(error.exception_type), error.message)
         self._clock.after(_WIRE_MS, lambda: self._ended(session.stream_id, fault))
+
+
+def _speech_bytes(event: bytes) -> int:
+    """How much speech an event carries, without decoding it."""
+    if b'"audioInput"' not in event[:40]:
+        return 0
+    content = event[event.index(b'"content":"') + 11 :]
+    content = content[: content.index(b'"')]
+    return len(content) // 4 * 3 - content.count(b"=")
 
 
 def micro(request: MicroRequest) -> Mapping[str, Any]:

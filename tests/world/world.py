@@ -2,7 +2,7 @@
 
 import random
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -25,42 +25,26 @@ from client_sim.phone_settings import PhoneSettings
 from client_sim.playback import Playback
 from gateway.core.assessment import Assessment
 from gateway.core.conversation import Conversation, ConversationSettings, State
-from gateway.core.conversation.actions import (
-    Action,
-    Admit,
-    AskMicro,
-    CloseStream,
-    Disconnect,
-    Finish,
-    OpenStream,
-    Post,
-    Record,
-    ReleaseLease,
-    Save,
-    SendEvents,
-    StoreProgress,
-)
+from gateway.core.conversation.actions import Post, Record
 from gateway.core.conversation.inputs import (
     Admission,
     AdmissionSettled,
     Input,
-    MicroAnswered,
     PhoneLeft,
     PhoneSaid,
     PostOutcome,
-    PostSettled,
     SaveOutcome,
-    SaveSettled,
-    StreamEnded,
-    StreamOpened,
-    StreamSaid,
+    TookOver,
 )
+from gateway.core.conversation.progress import open_session
 from gateway.core.exam import build_plan
 from gateway.core.messages import AssessmentMessage, DownMessage
 from infra.local.nova.settings import Settings
 from tests.world.clock import Clock, Timer
 from tests.world.learner import Learner
-from tests.world.nova import VirtualNova, micro
+from tests.world.nova import Session, VirtualNova
+from tests.world.redis import VirtualRedis
+from tests.world.relay import VirtualRelay
 
 
 @dataclass(frozen=True)
@@ -86,6 +70,7 @@ def tiny(**changes: Any) -> ConversationSettings:
     return replace(settings, **changes)
 
 
+_FIRST_EPOCH = 1_000
 _GRANTED = AdmissionSettled(Admission.GRANTED)
 
 
@@ -112,6 +97,7 @@ class World:
     ended_session: Assessment | None = None
     micro_fails: bool = False
     post_ms: tuple[float, float] = (4.0, 12.0)
+    start_ms: tuple[float, float] = (150.0, 900.0)
     save_outcome: SaveOutcome = SaveOutcome.SAVED
 
     def __post_init__(self) -> None:
@@ -123,41 +109,21 @@ class World:
         self.shown: list[DownMessage] = []
         self.shown_at_ms: list[float] = []
         self.saves: list[Assessment] = []
-        self.progress: list[Mapping[str, Any]] = []
         self.records: list[Record] = []
         self.audio_posts = 0
         self.micro_parts: list[int] = []
-        self.finished = False
         self.over: Over | None = None
         self.cut_off = False
-        self.lease_released = False
         self.before_input: list[Callable[[Input], None]] = []
         phone_settings = PhoneSettings(session_id=str(uuid.UUID(int=self.rng.getrandbits(128))), jitter=0.5)
         self.phone = Phone(phone_settings, Playback(record=True))
         self.learner = Learner(self.phone, self.rng, phone_settings.rate, barge_in=self.barge_in)
-        self.conversation = Conversation(
-            self.settings,
-            epoch=1_000,
-            support_code="test",
-            new_prompt_name=lambda: str(uuid.UUID(int=self.rng.getrandbits(128))),
-            jitter=self.rng.random,
-            wall_offset_ms=1_790_000_000_000.0,
-            now_ms=0.0,
-            ended=self.ended_session,
-        )
-        self.nova = VirtualNova(
-            self.clock,
-            self.rng,
-            self.nova_settings,
-            said=lambda number, event: self.feed(StreamSaid(number, event)),
-            opened=lambda number: self.feed(StreamOpened(number)),
-            ended=lambda number, fault: self.feed(StreamEnded(number, fault)),
-        )
+        self.redis = VirtualRedis()
+        self.redis.take_lease(_FIRST_EPOCH, 0.0)
+        self.relays = [VirtualRelay(self, _FIRST_EPOCH, ended=self.ended_session)]
+        self._open: set[int] = set()
         self._connection = 0
         self._phone_timer = Timer(self.clock, self._phone_next_ms, lambda: self.tell_phone(Tick()))
-        self._core_timer = Timer(
-            self.clock, lambda: self.conversation.next_timer_ms(self.clock.now_ms), self._tick_conversation
-        )
 
     # Running
 
@@ -209,10 +175,10 @@ class World:
         match action:
             case Connect(connection):
                 self._connection = connection
-                self.clock.after(60, lambda: self.tell_phone(Opened(connection)))
+                self.clock.after(60, lambda: self._opened(connection))
             case Close(connection):
                 self.clock.after(20, lambda: self.tell_phone(Closed(connection, 1000)))
-                self.clock.after(30, lambda: self.feed(PhoneLeft(str(connection))))
+                self.clock.after(30, lambda: self._left(connection))
             case Show(message):
                 self.shown.append(message)
                 self.shown_at_ms.append(self.clock.now_ms)
@@ -230,7 +196,16 @@ class World:
         """Lose the connection; the gateway hears of it a little later."""
         connection = self._connection
         self.tell_phone(Closed(connection))
-        self.clock.after(500, lambda: self.feed(PhoneLeft(str(connection))))
+        self.clock.after(500, lambda: self._left(connection))
+
+    def _opened(self, connection: int) -> None:
+        self._open.add(connection)
+        self.tell_phone(Opened(connection))
+
+    def _left(self, connection: int) -> None:
+        """API Gateway finds that a connection is gone."""
+        self._open.discard(connection)
+        self.feed(PhoneLeft(str(connection)))
 
     # The network
 
@@ -247,63 +222,77 @@ class World:
     def _carry_up(self, text: str) -> None:
         connection, body = self._connection, text.encode()
         message = PhoneSaid(str(connection), connection, int(self.clock.now_ms), body)
-        self._carry(lambda: self.feed(message))
+        self._carry(lambda: self._published(message))
 
-    def _carry_down(self, action: Post) -> None:
+    def carry_down(self, action: Post, settled: Callable[[PostOutcome], None]) -> None:
+        """Carry a relay's post to the phone; tell how it ended."""
         connection = int(action.connection_id)
-        self.audio_posts += '"type":"audio"' in action.data
-        self._carry(lambda: self.tell_phone(Received(connection, action.data)))
-        self.clock.after(
-            self.rng.uniform(*self.post_ms), lambda: self.feed(PostSettled(action.connection_id, PostOutcome.DELIVERED))
-        )
+        is_open = connection in self._open
+        if is_open:
+            self.audio_posts += '"type":"audio"' in action.data
+            self._carry(lambda: self.tell_phone(Received(connection, action.data)))
+        outcome = PostOutcome.DELIVERED if is_open else PostOutcome.GONE
+        self.clock.after(self.rng.uniform(*self.post_ms), lambda: settled(outcome))
+
+    def disconnect(self, connection: int) -> None:
+        """Have API Gateway close a connection."""
+        self._open.discard(connection)
+        self.clock.after(20, lambda: self.tell_phone(Closed(connection, 1000)))
 
     # The gateway
 
     def feed(self, event: Input) -> None:
-        """Tell the gateway's core what happened, and do what it asks."""
-        for look in self.before_input:
-            look(event)
-        self.conversation.handle(event, self.clock.now_ms)
-        self._do_all()
+        """Publish something: every relay that there is hears it."""
+        for relay in list(self.relays):
+            if not relay.finished:
+                relay.feed(event)
 
-    def _tick_conversation(self) -> None:
-        self.conversation.tick(self.clock.now_ms)
-        self._do_all()
+    def _published(self, message: PhoneSaid) -> None:
+        """Do as the stream Lambda does: publish, and start a relay where no lease is."""
+        self.feed(message)
+        if self.redis.calls_for_relay(message.body, self.clock.now_ms):
+            self.clock.after(self.rng.uniform(*self.start_ms), lambda: self._relay_starts(message))
 
-    def _do_all(self) -> None:
-        for action in self.conversation.take_actions():
-            self._do(action)
-        self._core_timer.arm()
+    def _relay_starts(self, message: PhoneSaid) -> None:
+        """A relay runs: it takes the lease if that is free, reads the progress, and is told what woke it."""
+        now_ms = self.clock.now_ms
+        epoch = max(self.redis.epoch + 1, _FIRST_EPOCH + int(now_ms))
+        if not self.redis.take_lease(epoch, now_ms):
+            return
+        session = open_session(self.redis.progress)
+        taken_over = ended = None
+        if session is None or session.reason is not None:
+            ended = self._stored_assessment()
+        if session is not None:
+            taken_over = TookOver(session, ended)
+        relay = VirtualRelay(self, epoch, ended=ended, session=taken_over)
+        self.relays.append(relay)
+        relay.feed(message)
 
-    def _do(self, action: Action) -> None:
-        match action:
-            case Post():
-                self._carry_down(action)
-            case Disconnect(connection_id):
-                self.clock.after(20, lambda: self.tell_phone(Closed(int(connection_id), 1000)))
-            case Admit():
-                self.clock.after(15, lambda: self.feed(self.admission))
-            case OpenStream(stream_id, events):
-                self.nova.open(stream_id, events)
-            case SendEvents(stream_id, events):
-                self.nova.send(stream_id, events)
-            case CloseStream(stream_id):
-                self.nova.close(stream_id)
-            case AskMicro(part, request):
-                self.micro_parts.append(part)
-                answer = None if self.micro_fails else micro(request)
-                self.clock.after(400, lambda: self.feed(MicroAnswered(part, answer)))
-            case Save(assessment):
-                self.saves.append(assessment)
-                self.clock.after(20, lambda: self.feed(SaveSettled(self.save_outcome)))
-            case StoreProgress(progress):
-                self.progress.append(progress)
-            case ReleaseLease():
-                self.lease_released = True
-            case Record():
-                self.records.append(action)
-            case Finish():
-                self.finished = True
+    def _stored_assessment(self) -> Assessment | None:
+        wanted = (self.redis.progress or {}).get("session_id")
+        stored = [saved for saved in self.saves if saved.session_id == wanted]
+        return stored[-1] if stored else None
+
+    @property
+    def relay(self) -> VirtualRelay:
+        """The newest relay."""
+        return self.relays[-1]
+
+    @property
+    def conversation(self) -> Conversation:
+        """The newest relay's core."""
+        return self.relay.conversation
+
+    @property
+    def nova(self) -> VirtualNova:
+        """The newest relay's streams."""
+        return self.relay.nova
+
+    @property
+    def finished(self) -> bool:
+        """Whether the newest relay has come to its end."""
+        return self.relay.finished
 
     # What came of it
 
@@ -330,22 +319,53 @@ class World:
     # What must hold
 
     def check_heard(self) -> None:
-        """Nova Sonic heard exactly what the phone captured, once and in order, to the end of the test (I2)."""
-        heard = self.nova.heard()
-        assert bytes(self.captured[: len(heard)]) == heard, f"seed {self.seed}: heard something else"
+        """Nova Sonic heard exactly what the phone captured, in order and without a gap (I2).
+
+        A stream begins where the one before it ended; only the successor of one that was lost hears again what that one
+        had heard. A relay that follows a lost one begins after the last frame that was written down.
+        """
+        for relay in self.relays:
+            sessions = [relay.nova.sessions[number] for number in sorted(relay.nova.sessions)]
+            before: Session | None = None
+            for session in (session for session in sessions if session.sent_bytes):
+                start = session.heard_to * self._frame_bytes - session.sent_bytes
+                heard = bytes(session.heard)
+                assert heard == self.captured[start : start + len(heard)], f"{self.replay}: heard something else"
+                assert session.lost or len(heard) == session.sent_bytes, f"{self.replay}: lost on the way"
+                self._check_start(relay, before, start)
+                before = session
+
+    def _check_start(self, relay: VirtualRelay, before: Session | None, start: int) -> None:
+        if before is not None:
+            end = before.heard_to * self._frame_bytes
+            assert start == end or (before.lost and start < end), f"{self.replay}: a stream begins elsewhere"
+        else:
+            written = -1 if relay.session is None else relay.session.session.seq
+            assert start == (written + 1) * self._frame_bytes, f"{self.replay}: a relay begins elsewhere"
+
+    @property
+    def _frame_bytes(self) -> int:
+        return self.learner.rate * self.frame_ms // 1000 * 2
+
+    @property
+    def replay(self) -> str:
+        """How a failing conversation is held again."""
+        return f"seed {self.seed}"
 
     def check_played(self) -> None:
-        """The phone played exactly what Maya said, in order, less what was cut (I3)."""
-        assert self.phone.speaker.recording is not None
-        self.phone.speaker.advance(self.clock.now_ms + 60_000.0)
-        said = self.nova.turns()
-        position = 0
-        for turn, pcm in self.phone.speaker.recording.items():
-            heard = self.phone.speaker.turns[turn]
-            while position < len(said) and not self._is_turn(bytes(pcm), said[position], cut=heard.cut):
+        """The phone played exactly what Maya said, in order, less what was cut or lost with a stream or a relay (I3)."""
+        speaker = self.phone.speaker
+        assert speaker.recording is not None
+        speaker.advance(self.clock.now_ms + 60_000.0)
+        for relay in self.relays:
+            position, said = 0, relay.nova.turns()
+            played = {turn: pcm for turn, pcm in speaker.recording.items() if turn[0] == relay.epoch}  # type: ignore[index]
+            for turn, pcm in played.items():
+                cut = speaker.turns[turn].cut or (relay.lost and turn == list(played)[-1])
+                while position < len(said) and not self._is_turn(bytes(pcm), said[position], cut=cut):
+                    position += 1
+                assert position < len(said), f"{self.replay}: turn {turn} was never said like this"
                 position += 1
-            assert position < len(said), f"seed {self.seed}: turn {turn} was never said like this"
-            position += 1
 
     @staticmethod
     def _is_turn(played: bytes, said: bytes, *, cut: bool) -> bool:

@@ -75,9 +75,13 @@ class Save:
 
 @dataclass(frozen=True, slots=True)
 class StoreProgress:
-    """Write the session's progress, whole: ids, numbers and written notes, never words that were spoken."""
+    """Write the session's progress, whole: ids, numbers and written notes, never words that were spoken.
+
+    Answer with `ProgressSettled` of this `seq`. Of several that wait, the newest is enough.
+    """
 
     progress: Mapping[str, Any]
+    seq: int = -1
 
 
 @dataclass(frozen=True, slots=True)

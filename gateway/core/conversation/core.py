@@ -2,14 +2,14 @@
 
 The pieces have one task each: `PhoneSide` reads the phone, `Downlink` writes to it, `MayaLine` holds the Nova Sonic
 streams and `StreamKeeper` decides about them, `Dialogue` follows the talk, `Invigilator` the test, `AssessmentDesk`
-gathers the notes, `Ending` brings everything home. This module joins them.
+gathers the notes, `Ending` brings everything home, `Succession` passes it all to another relay if this one is lost. This module joins them.
 """
 
 from collections.abc import Callable
 from typing import Any
 
 from gateway.core.assessment import ASSESS_PART, Assessment
-from gateway.core.conversation.actions import Action, Admit, Disconnect, RefuseStarts, ReleaseLease, StoreProgress
+from gateway.core.conversation.actions import Action, Admit, Disconnect, RefuseStarts, ReleaseLease
 from gateway.core.conversation.asides import Asides
 from gateway.core.conversation.course import Alarm, Course
 from gateway.core.conversation.desk import AssessmentDesk
@@ -24,20 +24,22 @@ from gateway.core.conversation.inputs import (
     PhoneLeft,
     PhoneSaid,
     PostSettled,
+    ProgressSettled,
     SaveSettled,
     ShutdownAsked,
     StreamEnded,
     StreamOpened,
     StreamSaid,
+    TookOver,
 )
 from gateway.core.conversation.invigilator import Invigilator
 from gateway.core.conversation.lag_side import LagSide
 from gateway.core.conversation.line import MayaLine, Stream, StreamEvent, StreamState, Voice
 from gateway.core.conversation.phone_side import PhoneSide
-from gateway.core.conversation.progress import session_progress
 from gateway.core.conversation.settings import ConversationSettings
 from gateway.core.conversation.states import Event, State
 from gateway.core.conversation.streams import StreamKeeper
+from gateway.core.conversation.succession import Succession
 from gateway.core.conversation.transcript import Transcript
 from gateway.core.conversation.uplink import Frame, Uplink
 from gateway.core.errors import Busy, Internal, ModelUnavailable, ModuleLocked, ProtocolError
@@ -76,7 +78,7 @@ class Conversation:
     ) -> None:
         self._settings = settings
         self._ended = ended
-        self._course = Course(settings, epoch, support_code, store_progress=self._store_progress)
+        self._course = Course(settings, epoch, support_code, store_progress=self.store_progress)
         self._alarms = self._course.alarms
         self._alarms.set(Alarm.NOBODY, now_ms + settings.start_within_s * 1000)
         self.transcript = Transcript()
@@ -102,9 +104,24 @@ class Conversation:
         self._invigilator = Invigilator(
             self._course, self._phone, self._downlink, self._line, self._dialogue, self._streams, self._ending
         )
+        self._succession = Succession(
+            self._course,
+            self._phone,
+            self._uplink,
+            self._downlink,
+            self._line,
+            self._dialogue,
+            self._streams,
+            self._desk,
+            self._ending,
+            self._invigilator,
+            self._lag,
+            wall_offset_ms,
+            now_ms,
+        )
         self._stop_after_seq: int | None = None
-        self._began_ms = now_ms
         self._handlers: dict[type[Any], Callable[[Any, float], None]] = {
+            TookOver: self._succession.take_up,
             PhoneSaid: self._on_phone_said,
             PhoneLeft: self._on_phone_left,
             PostSettled: self._phone.settled,
@@ -114,6 +131,7 @@ class Conversation:
             StreamEnded: self._on_stream_ended,
             MicroAnswered: self._on_micro_answered,
             SaveSettled: self._on_save_settled,
+            ProgressSettled: lambda event, _now_ms: self._phone.stored(event.seq),
             ShutdownAsked: self._on_shutdown_asked,
         }
         self._alarm_handlers: dict[Alarm, Callable[[float], None]] = {
@@ -206,12 +224,13 @@ class Conversation:
 
     def phone_is_back(self, now_ms: float, *, forgot: bool) -> None:
         """Go on with the phone where it left; tell it what it forgot."""
-        if self.state in _BEFORE_TALK:
+        if self.state in _BEFORE_TALK and not self._phone.open:
             return
         if self.state is State.PARTING:
             self._ending.phone_returned(now_ms)
         self._phone.ready(now_ms)
         self._lag.phone_is_back(now_ms, forgot=forgot)
+        self.store_progress(now_ms)
         if forgot:
             self._invigilator.tell_part()
             self._dialogue.repeat_status()
@@ -219,8 +238,13 @@ class Conversation:
 
     def another_session(self, now_ms: float) -> None:
         """End this conversation unheard, and let another relay have the learner."""
+        self._succession.leave(now_ms)
         self._course.act(ReleaseLease())
         self._end_test("replaced", now_ms)
+
+    def store_progress(self, now_ms: float) -> None:
+        """Have what another relay would need written down."""
+        self._succession.store(now_ms)
 
     def frames_heard(self, frames: list[Frame], now_ms: float) -> None:
         """Pass the learner's speech on."""
@@ -284,9 +308,11 @@ class Conversation:
     def _open_the_test(self, stream: Stream, now_ms: float) -> None:
         self._streams.take_over(now_ms, replay=True)
         self._course.go(Event.LINE_OPEN)
-        self._began_ms = now_ms
-        self._alarms.set(Alarm.GO_AWAY, now_ms + self._settings.go_away_s * 1000)
-        self._alarms.set(Alarm.TIME_LIMIT, now_ms + self._settings.time_limit_s * 1000)
+        if self._dialogue.examiner is not None:
+            self._succession.line_is_back(now_ms)
+            return
+        self._succession.began_ms = now_ms
+        self._succession.set_time_limits(now_ms)
         self._phone.ready(now_ms)
         assert self._phone.start is not None
         self._lag.begin(self._phone.start, now_ms)
@@ -393,21 +419,3 @@ class Conversation:
         else:
             self._end_test("maintenance", now_ms)
             self._ending.hurry(now_ms)
-
-    def _store_progress(self, now_ms: float) -> None:
-        if self._phone.start is None:
-            return
-        progress = session_progress(
-            self._phone.start,
-            ended=self.state in (State.DELIVERING, State.PARTING, State.ENDED),
-            connection_id=self._downlink.connection_id,
-            epoch=self._course.epoch,
-            seq=self._uplink.acknowledged,
-            n=self._downlink.next_number - 1,
-            part=self._dialogue.part,
-            elapsed_ms=now_ms - self._began_ms,
-            spoken_ms=self._dialogue.spoken_ms,
-            notes=self._desk.notes,
-            unsaved=self._ending.document if self._ending.lost else None,
-        )
-        self._course.act(StoreProgress(progress))

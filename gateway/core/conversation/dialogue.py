@@ -84,6 +84,7 @@ class Dialogue:
         self._untold: _Speech | None = None
         self.examiner: Examiner | None = None
         self.spoken_ms: dict[int, float] = {}
+        self.recalled: list[HistoryTurn] = []
         self._handlers: dict[type[OutputEvent], Callable[[Any, float], None]] = {
             AudioOutput: self._on_audio,
             TextOutput: self._on_text,
@@ -182,7 +183,7 @@ class Dialogue:
     def history(self) -> list[HistoryTurn]:
         """What was said so far, as a new stream is seeded with it."""
         unsettled = [HistoryTurn(Role.ASSISTANT, turn.text) for turn in self._unsettled]
-        return [*self._transcript.history(), *unsettled]
+        return [*self.recalled, *self._transcript.history(), *unsettled]
 
     def settle(self) -> None:
         """Write Maya's finished turns into the transcript and tell the phone their final text."""

@@ -77,6 +77,7 @@ class Downlink:
         self._slow = 0
         self._closing = False
         self._acknowledged = -1
+        self._is_known = True
         self._not_before_ms = 0.0
         self._unsent_ms = 0.0
         self._ahead_ms = 0.0
@@ -91,6 +92,11 @@ class Downlink:
     def next_number(self) -> int:
         """The `n` that the next numbered message will have."""
         return self._outbox.next_number
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the numbers that the phone speaks of are those of this relay."""
+        return self._is_known
 
     @property
     def idle(self) -> bool:
@@ -129,14 +135,25 @@ class Downlink:
         self._mentions.clear()
         self._again.clear()
 
+    def take_up(self) -> None:
+        """A lost relay's session goes on here: until the phone knows, the numbers that it speaks of are that one's."""
+        self._is_known = False
+
+    def known(self) -> None:
+        """The phone knows of this relay."""
+        self._is_known = True
+
     def resume(self, last_received: int) -> None:
         """Send again every number the phone lacks."""
+        if not self._is_known:
+            last_received = -1
         self._again = deque(number for number, _ in self._outbox.resume(last_received))
 
     def forget(self) -> None:
         """Drop what was sent: the app was killed and begins to count where `ready` says."""
         self._outbox.acknowledge(self._outbox.next_number - 1)
         self._again.clear()
+        self._is_known = True
 
     def settled(self, outcome: PostOutcome, retry_after_ms: float, now_ms: float) -> None:
         """The post under way has ended; a lost connection is for the caller to `detach`.
@@ -163,7 +180,7 @@ class Downlink:
 
         A number lower than before is an older word, and one never given is none.
         """
-        if not self._acknowledged <= number < self._outbox.next_number:
+        if not self._is_known or not self._acknowledged <= number < self._outbox.next_number:
             return
         self._acknowledged = number
         self._outbox.acknowledge(number)

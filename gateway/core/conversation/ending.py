@@ -1,7 +1,7 @@
 """From the end of the talk to the end of everything: notes, summary, save, delivery, farewell."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -32,6 +32,7 @@ class Ending:
         document: the assessment as the phone is told, None until there is one.
         saved: whether it is in the learner's profile.
         lost: neither tables nor queue have taken it yet.
+        spoken_before_ms: how long the learner had spoken in each part when a lost relay's session was taken up.
     """
 
     course: Course
@@ -47,6 +48,7 @@ class Ending:
     document: dict[str, Any] | None = None
     saved: bool = False
     lost: bool = False
+    spoken_before_ms: dict[int, float] = field(default_factory=dict)
 
     def begin(
         self, reason: ByeReason, now_ms: float, *, ask_stream: bool = True, failure: ProtocolError | None = None
@@ -60,7 +62,7 @@ class Ending:
             failure: the error that ends the conversation.
         """
         course = self.course
-        was_open = course.state is State.TALKING
+        was_open = course.state is State.TALKING or self.phone.open
         self.reason, self.failure = reason, failure
         course.go(Event.TEST_OVER)
         course.alarms.only(Alarm.FINISH, now_ms + course.settings.finish_within_s * 1000)
@@ -286,7 +288,8 @@ class Ending:
     # Small things
 
     def _spoke_in(self, part: int) -> bool:
-        return self.dialogue.spoken_ms.get(part, 0.0) >= self.course.settings.assess_from_s * 1000
+        spoken_ms = self.dialogue.spoken_ms.get(part, 0.0) - self.spoken_before_ms.get(part, 0.0)
+        return spoken_ms >= self.course.settings.assess_from_s * 1000
 
     @property
     def _spoken_ms(self) -> float:

@@ -63,6 +63,9 @@ class Examiner:
         plan: the part.
         settings: the conversation's numbers.
         started_ms: when the part began.
+        phase: see the table.
+        phase_since_ms: since when.
+        answers: questions that the learner has answered.
     """
 
     plan: PartPlan
@@ -70,6 +73,7 @@ class Examiner:
     started_ms: float
     phase: Phase = Phase.OPENING
     phase_since_ms: float = 0.0
+    answers: int = 0
     _quiet_since_ms: float | None = None
     _nudged: int = 0
     _maya_owes: bool = False
@@ -112,6 +116,7 @@ class Examiner:
         self._maya_owes = True
         self._quiet_since_ms = now_ms
         self._nudged = 0
+        self.answers += self.phase is Phase.ASKING
         self.move(PartEvent.ANSWERED, now_ms)
         if self._time_used(now_ms) and self._wrapping_since_ms is None and self.phase is Phase.ASKING:
             self._wrapping_since_ms = now_ms
@@ -156,6 +161,13 @@ class Examiner:
             self._wrapping_since_ms = now_ms
             return Direction.WRAP_UP
         return Direction.CONTINUE if self._maya_owes else Direction.NUDGE
+
+    @property
+    def opening_cue(self) -> Direction | None:
+        """What Maya is told on a stream of this part while she has said nothing in it; None where she keeps silent."""
+        after_talk = Direction.BEGIN if self.plan.cue_card is None else Direction.END_TALK
+        cues = {Phase.PREPARING: None, Phase.TALKING: Direction.RESUME_TALK, Phase.ASKING: after_talk}
+        return cues.get(self.phase, Direction.BEGIN)
 
     def _time_used(self, now_ms: float) -> bool:
         return now_ms - self.started_ms >= self.plan.time_limit_s * 1000

@@ -5,7 +5,22 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from gateway.core.assessment import Assessment
+from gateway.core.conversation.progress import OpenSession
 from gateway.core.nova_events import Fault, OutputEvent
+
+
+@dataclass(frozen=True, slots=True)
+class TookOver:
+    """This relay follows a lost one, whose session goes on here; told once, before anything else.
+
+    Attributes:
+        session: how far it had come.
+        document: its assessment, if that was saved before the relay was lost.
+    """
+
+    session: OpenSession
+    document: Assessment | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +134,17 @@ class SaveSettled:
 
 
 @dataclass(frozen=True, slots=True)
+class ProgressSettled:
+    """A write of the session's progress has ended, well or not.
+
+    Attributes:
+        seq: as `StoreProgress` had it.
+    """
+
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
 class ShutdownAsked:
     """The relay must end soon: its environment is stopping or another relay took the lease."""
 
@@ -126,7 +152,8 @@ class ShutdownAsked:
 
 
 type Input = (
-    PhoneSaid
+    TookOver
+    | PhoneSaid
     | PhoneLeft
     | PostSettled
     | AdmissionSettled
@@ -135,5 +162,6 @@ type Input = (
     | StreamEnded
     | MicroAnswered
     | SaveSettled
+    | ProgressSettled
     | ShutdownAsked
 )

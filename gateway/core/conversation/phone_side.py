@@ -22,6 +22,7 @@ from gateway.core.messages import (
     Limits,
     Module,
     Ping,
+    PingDown,
     Pong,
     PongDown,
     Ready,
@@ -52,6 +53,9 @@ class PhoneEvents(Protocol):
 
     def another_session(self, now_ms: float) -> None:
         """The learner has begun another conversation; nothing more comes from the phone."""
+
+    def store_progress(self, now_ms: float) -> None:
+        """Frames were taken; the phone may be told when that is written down."""
 
     def frames_heard(self, frames: list[Frame], now_ms: float) -> None:
         """Speech of the learner, in order."""
@@ -95,6 +99,8 @@ class PhoneSide:
         open: the conversation takes and acknowledges audio.
         last_heard_ms: when the phone last said something that could be read.
         watcher: is told what messages say about the line.
+        connection_id: the newest connection, open or not.
+        connected_at_ms: when API Gateway opened it, wall clock.
     """
 
     settings: ConversationSettings
@@ -108,12 +114,16 @@ class PhoneSide:
     open: bool = False
     last_heard_ms: float = 0.0
     watcher: PhoneWatcher | None = None
-    _connected_at_ms: int = -1
-    _connection_id: str = ""
+    connection_id: str = ""
+    connected_at_ms: int = -1
     _error_at_ms: float | None = None
     _ack_at_ms: float = 0.0
+    _stored_seq: int = -1
+    _owes_ack: bool = False
     _is_elsewhere: bool = False
     _refused_until_ms: float = 0.0
+    _known_from_ms: float = 0.0
+    _heard_from_ms: int = -1
     _flood: FloodGuard = field(init=False)
 
     def __post_init__(self) -> None:
@@ -133,6 +143,18 @@ class PhoneSide:
         except ProtocolError as error:
             self._complain(message.connection_id, error, now_ms)
 
+    def take_up(self, start: Start, connection_id: str, connected_at_ms: int, seq: int, now_ms: float) -> None:
+        """Go on with the phone of a lost relay, by the last connection known; it may have another by now."""
+        self.start = start
+        self.last_heard_ms = now_ms
+        self._stored_seq = seq
+        self.downlink.speak_at(start.out_rate)
+        self.downlink.take_up()
+        self.uplink.speak_at(start.rate)
+        self.connection_id, self.connected_at_ms = connection_id, connected_at_ms
+        if connection_id:
+            self.downlink.attach(connection_id)
+
     def _is_too_much(self, message: PhoneSaid, now_ms: float) -> bool:
         """Whether a message comes by a connection that floods; one that does is deleted, which is a drop."""
         verdict = self._flood.count(message.connection_id, message.connected_at_ms, message.received_at_ms)
@@ -144,7 +166,7 @@ class PhoneSide:
 
     def left(self, connection_id: str) -> None:
         """A connection is gone. That of an older connection says nothing about the phone."""
-        if connection_id == self._connection_id:
+        if connection_id == self.connection_id:
             self.downlink.detach()
 
     def settled(self, event: PostSettled, now_ms: float) -> None:
@@ -187,16 +209,23 @@ class PhoneSide:
         elif isinstance(message, Resume):
             self._take_resume(envelope, message, now_ms)
         elif self.start is not None:
+            if not self.downlink.is_known and self._is_newer(envelope):
+                # It came back while no relay listened that could have written it down.
+                self._replace_connection(envelope, now_ms)
+                self.events.phone_is_back(now_ms, forgot=False)
             self._take_within_session(envelope, message, now_ms)
         elif not isinstance(message, AckUp | Ping | Pong):  # these belong to a connection and may get lost
             raise NotStarted(f"{message.type} came before start", ref=message.type)
 
     def _take_within_session(self, envelope: PhoneSaid, message: UpMessage, now_ms: float) -> None:
         match message:
-            case AudioUp():
+            case AudioUp() if envelope.connected_at_ms >= self._heard_from_ms:
                 self._take_audio(envelope.connection_id, message, now_ms)
-            case AckUp():
+            case AckUp() if self._knows_this_relay(envelope):
                 self._take_ack(message, now_ms)
+            case Pong(id=self.epoch) if not self.downlink.is_known:
+                self.downlink.known()
+                self._known_from_ms = envelope.received_at_ms + 1
             case Ping() if envelope.connection_id == self.downlink.connection_id:
                 self.downlink.mention(PongDown(epoch=self.epoch, id=message.id, at=message.at))
             case Pong() if envelope.connection_id == self.downlink.connection_id and self.watcher is not None:
@@ -220,13 +249,15 @@ class PhoneSide:
             self._attach(envelope)
             self.events.session_begins(start, now_ms)
         elif start.session_id != self.start.session_id:
-            if envelope.connected_at_ms >= self._connected_at_ms:
+            if envelope.connected_at_ms >= self.connected_at_ms:
                 self._leave_to_another(envelope, now_ms)
-        elif start != self.start:
+        elif start != self.start and not self._is_start_of_lost(start):
             raise AlreadyStarted("start differs from that of the open session", ref="start")
         elif self._is_newer(envelope):
             self._replace_connection(envelope, now_ms)
             self.downlink.forget()
+            self.uplink.forget()
+            self._heard_from_ms = envelope.connected_at_ms
             self.events.phone_is_back(now_ms, forgot=True)
 
     def _take_resume(self, envelope: PhoneSaid, resume: Resume, now_ms: float) -> None:
@@ -237,8 +268,10 @@ class PhoneSide:
         if self._is_newer(envelope):
             self._replace_connection(envelope, now_ms)
             self.uplink.resume(resume.seq, now_ms)
-            self.downlink.resume(resume.n)
+            self.downlink.resume(resume.n if self._knows_this_relay(envelope) else -1)
             self.events.phone_is_back(now_ms, forgot=False)
+        elif self.uplink.taking_up:
+            self.uplink.resume(resume.seq, now_ms)
 
     def _recalled(self, envelope: PhoneSaid, message: Start | Resume, next_seq: int, now_ms: float) -> bool:
         """Open the line once more for a phone that lacks its assessment."""
@@ -277,13 +310,24 @@ class PhoneSide:
 
     def _is_newer(self, envelope: PhoneSaid) -> bool:
         """Whether a connection takes over: the one opened last wins, in whatever order messages arrive."""
-        if envelope.connection_id == self._connection_id:
+        if envelope.connection_id == self.connection_id:
             return self.downlink.connection_id is None
-        return envelope.connected_at_ms > self._connected_at_ms
+        return envelope.connected_at_ms > self.connected_at_ms
+
+    def _knows_this_relay(self, envelope: PhoneSaid) -> bool:
+        """Whether the phone speaks of this relay's numbers: a connection carries them in order, whatever order they come in."""
+        return self.downlink.is_known and envelope.received_at_ms >= self._known_from_ms
+
+    def _is_start_of_lost(self, start: Start) -> bool:
+        """Whether a session that was taken up began with this: its progress leaves out what may differ."""
+        return (
+            self.start is not None
+            and start.model_copy(update={"region": self.start.region, "client": None}) == self.start
+        )
 
     def _attach(self, envelope: PhoneSaid) -> None:
-        self._connection_id = envelope.connection_id
-        self._connected_at_ms = envelope.connected_at_ms
+        self.connection_id = envelope.connection_id
+        self.connected_at_ms = envelope.connected_at_ms
         self.asides.keep(envelope.connection_id)
         self.downlink.attach(envelope.connection_id)
 
@@ -322,14 +366,36 @@ class PhoneSide:
         )
 
     def tick(self, now_ms: float) -> None:
-        """Acknowledge what has come."""
-        if self.open and self.downlink.connection_id is not None and now_ms >= self._ack_at_ms:
-            self._ack_at_ms = now_ms + self.settings.ack_every_ms
-            self.downlink.mention(AckDown(epoch=self.epoch, seq=self.uplink.acknowledged))
+        """Acknowledge what has come, and write it down before: what the phone lets go of, another relay must not wait for."""
+        frames = self.uplink.give_up_missing(now_ms)
+        if frames:
+            self.events.frames_heard(frames, now_ms)
+        if not self.open or self.downlink.connection_id is None or now_ms < self._ack_at_ms:
+            return
+        self._ack_at_ms = now_ms + self.settings.ack_every_ms
+        if not self.downlink.is_known:
+            self.downlink.mention(PingDown(epoch=self.epoch, id=self.epoch, at=now_ms))
+        if self.uplink.acknowledged > self._stored_seq:
+            self._owes_ack = True
+            self.events.store_progress(now_ms)
+        else:
+            self._acknowledge()
+
+    def stored(self, seq: int) -> None:
+        """It is written down that every frame up to `seq` was taken, or could not be."""
+        self._stored_seq = max(self._stored_seq, seq)
+        if self.open and self._owes_ack:
+            self._acknowledge()
+
+    def _acknowledge(self) -> None:
+        self._owes_ack = False
+        self.downlink.mention(AckDown(epoch=self.epoch, seq=self._stored_seq))
 
     def next_timer_ms(self) -> float | None:
         """When `tick` is due."""
-        return self._ack_at_ms if self.open and self.downlink.connection_id is not None else None
+        acks = self.open and self.downlink.connection_id is not None
+        moments = (self._ack_at_ms if acks else None, self.uplink.missing_until_ms)
+        return min((moment for moment in moments if moment is not None), default=None)
 
     def bye(self, reason: ByeReason, error: ProtocolError | None) -> None:
         """Say the last words, with the error that ended the conversation if one did; nothing follows."""

@@ -30,6 +30,8 @@ class Event(Enum):
     """What moves a conversation on."""
 
     STARTED = "started"
+    TOOK_UP = "took_up"  # a lost relay's conversation goes on with this one
+    TOOK_UP_END = "took_up_end"  # its talk was over: what is left is to assess and save
     RECALLED = "recalled"  # the phone asks for the assessment of a session that has ended
     ADMITTED = "admitted"
     REFUSED = "refused"
@@ -50,6 +52,8 @@ _ALWAYS: Final = {Event.CUT_OFF: State.ENDED}
 TABLE: Final[dict[State, dict[Event, State]]] = {
     State.IDLE: {
         Event.STARTED: State.ADMITTING,
+        Event.TOOK_UP: State.CONNECTING,
+        Event.TOOK_UP_END: State.ASSESSING,
         Event.RECALLED: State.DELIVERING,
         Event.PARTED: State.ENDED,
         **_ALWAYS,

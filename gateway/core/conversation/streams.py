@@ -141,8 +141,8 @@ class StreamKeeper:
         self.line.open(plan, history, cue, now_ms)
 
     def _cue_to_continue(self) -> Direction | None:
-        if not self.dialogue.maya_has_begun:
-            return Direction.BEGIN
+        if not self.dialogue.maya_has_begun and self.dialogue.examiner is not None:
+            return self.dialogue.examiner.opening_cue
         return Direction.CONTINUE if self.dialogue.maya_owes else None
 
     def _renewed(self, stream: Stream, now_ms: float) -> None:

@@ -13,6 +13,9 @@ from gateway.core.wire import pcm_duration_ms
 _BUCKET_MS: Final = 1_000.0
 _SILENCE_PIECE_MS: Final = 100.0
 
+_MISSING_MS: Final = 5_000.0
+"""A frame that the phone holds has come by then, though it was lost twice."""
+
 _SAME_OFFENCE_MS: Final = 5_000.0
 """A refused frame comes again after 2 s: offences that lie further apart than this are not one that goes on."""
 
@@ -48,10 +51,10 @@ class RateGuard:
         self._replay_until_ms = 0.0
         self._taken_ms = 0.0
 
-    def start(self, now_ms: float) -> None:
-        """`ready` has been sent: from now on capture time is real time."""
+    def start(self, began_ms: float, now_ms: float) -> None:
+        """`ready` was first sent at `began_ms`: since then capture time is real time."""
         if self._started_at_ms is None:
-            self._started_at_ms = now_ms
+            self._started_at_ms = began_ms
             self._bucket_ends_ms = now_ms + _BUCKET_MS
 
     def replay(self, now_ms: float) -> None:
@@ -122,6 +125,10 @@ class Uplink:
         self._captured_to_ms: float | None = None
         self._early_ms = 0.0
         self.replayed = False
+        self._began_ms: float | None = None
+        self._taking_up = False
+        self._oldest_seen: int | None = None
+        self._missing_since_ms = 0.0
 
     @property
     def acknowledged(self) -> int:
@@ -137,9 +144,57 @@ class Uplink:
         """Set the sample rate of the learner's speech."""
         self._rate = rate
 
+    @property
+    def captured_ms(self) -> float:
+        """Capture time at the end of the last frame taken."""
+        return self._captured_to_ms or 0.0
+
+    @property
+    def taking_up(self) -> bool:
+        """Whether a lost relay's session is taken up and none of its frames has come yet."""
+        return self._taking_up
+
+    @property
+    def missing_until_ms(self) -> float | None:
+        """When `give_up_missing` does so, None while nothing is missing."""
+        return self._missing_since_ms + _MISSING_MS if self._taking_up and self._oldest_seen is not None else None
+
     def ready(self, now_ms: float) -> None:
         """The phone may send."""
-        self._guard.start(now_ms)
+        self._guard.start(now_ms if self._began_ms is None else self._began_ms, now_ms)
+
+    def take_up(self, seq: int, captured_ms: float, began_ms: float, now_ms: float) -> None:
+        """Go on where a lost relay was.
+
+        Args:
+            seq: it had taken every frame up to this one.
+            captured_ms: capture time at the end of that frame.
+            began_ms: when the phone was first told that it may send.
+            now_ms: the time.
+        """
+        self._inbox = Inbox(first=seq + 1, window=self._settings.window_frames)
+        self._captured_to_ms = captured_ms
+        self._began_ms = began_ms
+        self._taking_up = True
+        self._guard.replay(now_ms)
+
+    def forget(self) -> None:
+        """The app was killed: the numbers of what had come early will be those of other speech."""
+        self._inbox = Inbox(first=self.next_seq, window=self._settings.window_frames)
+        self._early_ms = 0.0
+        self._taking_up = False
+
+    def give_up_missing(self, now_ms: float) -> list[Frame]:
+        """Do without what a lost relay had taken and the phone holds no more; return what is in order then.
+
+        A phone that says `resume` tells how far its buffer goes back. Of one whose line never broke it shows when later
+        frames come, for long, and the next one does not.
+        """
+        if self._oldest_seen is None or self.missing_until_ms is None or now_ms < self.missing_until_ms:
+            return []
+        self._inbox.skip_to(self._oldest_seen)
+        self._gap_pending = True
+        return self._in_order(self._inbox.release())
 
     def resume(self, oldest_held: int, now_ms: float) -> None:
         """The phone came back and holds frames from `oldest_held` on; what is older is lost and becomes silence."""
@@ -147,6 +202,7 @@ class Uplink:
         if oldest_held > self.next_seq:
             self._inbox.skip_to(oldest_held)
             self._gap_pending = True
+        self._oldest_seen = None
 
     def receive(self, audio: AudioUp, now_ms: float) -> list[Frame]:
         """Take a frame; return what is now in order, gaps filled with silence.
@@ -157,10 +213,12 @@ class Uplink:
         self.replayed, is_new = False, not self._inbox.has(audio.seq)
         if is_new:
             self._guard.check(audio.t, self._sound_ms(audio.pcm), now_ms)
+        if self._taking_up:
+            self._see(audio.seq, now_ms)
         sound_ms = self._sound_ms(audio.pcm)
         if is_new and audio.seq != self.next_seq and self._early_ms + sound_ms > self._most_early_ms:
             return []
-        frames = self._in_order(audio)
+        frames = self._in_order(self._inbox.receive(audio.seq, audio))
         if is_new and self._inbox.has(audio.seq):
             self._early_ms += sound_ms
             self.replayed = self._guard.took(sound_ms, now_ms)
@@ -173,9 +231,18 @@ class Uplink:
         """How much sound may wait for what is missing before it: all that the phone can hold."""
         return self._settings.phone_buffer_s * 1000.0 + self._settings.too_far_ahead_ms
 
-    def _in_order(self, audio: AudioUp) -> list[Frame]:
+    def _see(self, seq: int, now_ms: float) -> None:
+        if seq < self.next_seq:
+            return
+        if self._oldest_seen is None:
+            self._missing_since_ms = now_ms
+            self._oldest_seen = seq
+        self._oldest_seen = min(self._oldest_seen, seq)
+
+    def _in_order(self, released: list[AudioUp]) -> list[Frame]:
         frames: list[Frame] = []
-        for taken in self._inbox.receive(audio.seq, audio):
+        for taken in released:
+            self._taking_up = False
             frames += self._gap_before(taken)
             sound_ms = self._sound_ms(taken.pcm)
             self._early_ms -= sound_ms

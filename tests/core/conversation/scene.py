@@ -9,7 +9,17 @@ from typing import Any
 
 from gateway.core.assessment import Assessment
 from gateway.core.conversation import Conversation, ConversationSettings, State
-from gateway.core.conversation.actions import Action, AskMicro, Disconnect, OpenStream, Post, Record, Save, SendEvents
+from gateway.core.conversation.actions import (
+    Action,
+    AskMicro,
+    Disconnect,
+    OpenStream,
+    Post,
+    Record,
+    Save,
+    SendEvents,
+    StoreProgress,
+)
 from gateway.core.conversation.inputs import (
     Admission,
     AdmissionSettled,
@@ -19,6 +29,7 @@ from gateway.core.conversation.inputs import (
     PhoneSaid,
     PostOutcome,
     PostSettled,
+    ProgressSettled,
     SaveOutcome,
     SaveSettled,
     StreamEnded,
@@ -67,25 +78,29 @@ class Scene:
         actions: everything asked for, in order.
         ticks: how often a timer rang.
         outcome: how posts end from now on.
+        stores: whether a write of progress ends.
     """
 
-    def __init__(self, *, ended: Assessment | None = None, **changes: Any) -> None:
-        self.now_ms = 0.0
+    def __init__(
+        self, *, ended: Assessment | None = None, now_ms: float = 0.0, epoch: int = EPOCH, **changes: Any
+    ) -> None:
+        self.now_ms = now_ms
         names = itertools.count()
         self.conversation = Conversation(
             settings(**changes),
-            epoch=EPOCH,
+            epoch=epoch,
             support_code="code",
             new_prompt_name=lambda: f"prompt-{next(names)}",
             jitter=lambda: 0.5,
             wall_offset_ms=1_790_000_000_000.0,
-            now_ms=0.0,
+            now_ms=now_ms,
             ended=ended,
         )
         self.posts: list[tuple[float, str, dict[str, Any]]] = []
         self.actions: list[Action] = []
         self.ticks = 0
         self.outcome = PostOutcome.DELIVERED
+        self.stores = True
         self._seq = 0
 
     # What happens
@@ -146,6 +161,8 @@ class Scene:
                 if isinstance(action, Post):
                     self.posts.append((self.now_ms, action.connection_id, json.loads(action.data)))
                     self.conversation.handle(PostSettled(action.connection_id, self.outcome), self.now_ms)
+                elif isinstance(action, StoreProgress) and self.stores:
+                    self.conversation.handle(ProgressSettled(action.seq), self.now_ms)
 
     # The usual way
 

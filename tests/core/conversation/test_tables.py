@@ -10,6 +10,8 @@ from gateway.core.conversation.states import TABLE, Event, State, next_state
 
 CONVERSATION_WAYS = {
     (State.IDLE, Event.STARTED, State.ADMITTING),
+    (State.IDLE, Event.TOOK_UP, State.CONNECTING),
+    (State.IDLE, Event.TOOK_UP_END, State.ASSESSING),
     (State.IDLE, Event.RECALLED, State.DELIVERING),
     (State.IDLE, Event.PARTED, State.ENDED),
     (State.ADMITTING, Event.ADMITTED, State.CONNECTING),

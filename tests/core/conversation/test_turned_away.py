@@ -48,7 +48,7 @@ def test_it_is_turned_away_and_the_open_session_goes_on(world, connected_at_ms):
 
 def test_on_the_sessions_own_connection_it_ends_the_conversation(world):
     """An app that has lost track of its own session cannot go on; what was said is assessed."""
-    world.feed(stray_resume(world, world.conversation._phone._connection_id, 1))
+    world.feed(stray_resume(world, world.conversation._phone.connection_id, 1))
     assert world.go_on(until_s=100, done=lambda: world.finished and world.over is not None)
     assert [error.code for error in world.messages(Error)] == ["session_gone"]
     assert [bye.reason for bye in world.messages(Bye)] == ["failed"]
