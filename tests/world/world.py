@@ -104,6 +104,7 @@ class World:
         self.rng = random.Random(self.seed)
         self.clock = Clock()
         self.captured = bytearray()
+        self.frames_begin: dict[int, int] = {}
         self.frame_lengths_ms: list[int] = []
         self.captured_until: dict[str, int] = {}
         self.shown: list[DownMessage] = []
@@ -152,6 +153,7 @@ class World:
         if self.over is None:
             if self.phone.microphone_on:
                 pcm = self.learner.frame(frame_ms, self.clock.now_ms)
+                self.frames_begin[self.phone.uplink.last_seq + 1] = len(self.captured)
                 self.captured += pcm
                 self.tell_phone(Captured(pcm))
             self._begin_frame()
@@ -328,7 +330,7 @@ class World:
             sessions = [relay.nova.sessions[number] for number in sorted(relay.nova.sessions)]
             before: Session | None = None
             for session in (session for session in sessions if session.sent_bytes):
-                start = session.heard_to * self._frame_bytes - session.sent_bytes
+                start = self._begin_of(session.heard_to) - session.sent_bytes
                 heard = bytes(session.heard)
                 assert heard == self.captured[start : start + len(heard)], f"{self.replay}: heard something else"
                 assert session.lost or len(heard) == session.sent_bytes, f"{self.replay}: lost on the way"
@@ -337,15 +339,15 @@ class World:
 
     def _check_start(self, relay: VirtualRelay, before: Session | None, start: int) -> None:
         if before is not None:
-            end = before.heard_to * self._frame_bytes
+            end = self._begin_of(before.heard_to)
             assert start == end or (before.lost and start < end), f"{self.replay}: a stream begins elsewhere"
         else:
             written = -1 if relay.session is None else relay.session.session.seq
-            assert start == (written + 1) * self._frame_bytes, f"{self.replay}: a relay begins elsewhere"
+            assert start == self._begin_of(written + 1), f"{self.replay}: a relay begins elsewhere"
 
-    @property
-    def _frame_bytes(self) -> int:
-        return self.learner.rate * self.frame_ms // 1000 * 2
+    def _begin_of(self, seq: int) -> int:
+        """Where a frame begins in what was captured."""
+        return self.frames_begin.get(seq, len(self.captured))
 
     @property
     def replay(self) -> str:

@@ -1,10 +1,12 @@
 """Whole conversations on lines whose length changes: sizes of pieces follow, and nothing is lost or heard broken."""
 
 import json
+from collections.abc import Callable
 
 import pytest
 
 from gateway.core.conversation.actions import Post
+from gateway.core.conversation.inputs import PostOutcome
 from gateway.core.messages import LagNotice, LagPrompt
 from infra.local.nova.settings import Settings
 from tests.world.world import Line, World
@@ -18,11 +20,11 @@ NEAR, FAR = Line(delay_ms=15.0, jitter_ms=5.0), Line(delay_ms=260.0, jitter_ms=3
 class Moving(World):
     """Notes the pieces of Maya's speech."""
 
-    def _carry_down(self, action: Post) -> None:
+    def carry_down(self, action: Post, settled: Callable[[PostOutcome], None]) -> None:
         message = json.loads(action.data)
         if message["type"] == "audio":
             self.__dict__.setdefault("pieces_ms", []).append(len(message["pcm"]) / 4 * 3 / 48)
-        super()._carry_down(action)
+        super().carry_down(action, settled)
 
 
 def held(before: Line, after: Line) -> Moving:
