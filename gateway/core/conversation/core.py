@@ -6,7 +6,7 @@ gathers the notes, `Ending` brings everything home, `Succession` passes it all t
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from gateway.core.assessment import ASSESS_PART, Assessment
 from gateway.core.conversation.actions import Action, Admit, Disconnect, RefuseStarts, ReleaseLease
@@ -44,7 +44,10 @@ from gateway.core.conversation.transcript import Transcript
 from gateway.core.conversation.uplink import Frame, Uplink
 from gateway.core.errors import Busy, Internal, ModelUnavailable, ModuleLocked, ProtocolError
 from gateway.core.messages import ByeReason, GoAway, LagChoice, Module, Start
-from gateway.core.nova_events import Fault, ToolUse
+from gateway.core.nova_events import AudioOutput, Fault, ToolUse
+
+_LOOK_EVERY_MS: Final = 100.0
+"""What is done at no certain moment, but when things have come about, is looked at so often while a talk flows."""
 
 _BEFORE_TALK = (State.IDLE, State.ADMITTING, State.CONNECTING)
 _BEFORE_END = (State.ADMITTING, State.CONNECTING, State.TALKING)
@@ -120,6 +123,7 @@ class Conversation:
             now_ms,
         )
         self._stop_after_seq: int | None = None
+        self._look_at_ms = now_ms
         self._handlers: dict[type[Any], Callable[[Any, float], None]] = {
             TookOver: self._succession.take_up,
             PhoneSaid: self._on_phone_said,
@@ -159,7 +163,20 @@ class Conversation:
         """Take what happened."""
         if self.state is not State.ENDED:
             self._handlers[type(event)](event, now_ms)
-            self.tick(now_ms)
+            if now_ms < self._look_at_ms and self._flows(event):
+                self._post(now_ms)
+            else:
+                self.tick(now_ms)
+
+    def _flows(self, event: Input) -> bool:
+        """Whether an event is one of the thirty a second of a talk that goes on, after each of which only a post is due.
+
+        Moments that have been set are kept to all the same: the shell ticks at each.
+        """
+        if self.state is not State.TALKING:
+            return False
+        sound = isinstance(event, StreamSaid) and isinstance(event.event, AudioOutput)
+        return sound or isinstance(event, PhoneSaid | PostSettled)
 
     def tick(self, now_ms: float) -> None:
         """Let time pass."""
@@ -172,6 +189,10 @@ class Conversation:
         elif self.state not in _BEFORE_TALK:
             self._lag.end()
         self._ending.follow(now_ms)
+        self._look_at_ms = now_ms + _LOOK_EVERY_MS
+        self._post(now_ms)
+
+    def _post(self, now_ms: float) -> None:
         for aside in self._phone.asides.take(now_ms):
             self._course.act(aside)
         post = self._downlink.poll(now_ms)

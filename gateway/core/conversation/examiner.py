@@ -174,9 +174,11 @@ class Examiner:
 
     @property
     def _phase_ends_ms(self) -> float | None:
-        lengths_s = {Phase.PREPARING: self.plan.prepare_s, Phase.TALKING: self.plan.speak_s}
-        length_s = lengths_s.get(self.phase)
-        return None if length_s is None else self.phase_since_ms + length_s * 1000
+        if self.phase is Phase.PREPARING:
+            return self.phase_since_ms + self.plan.prepare_s * 1000
+        if self.phase is Phase.TALKING:
+            return self.phase_since_ms + self.plan.speak_s * 1000
+        return None
 
     @property
     def _nudge_at_ms(self) -> float | None:

@@ -1,13 +1,17 @@
 """The conversation as its shell sees it: beginnings, shutdown, faults of our own, and timers that ring when they must."""
 
+import base64
+
 import pytest
 
 from gateway.core.assessment import Assessment, Basis, PartNotes, join_parts, parse_part_notes
 from gateway.core.assessment.text import COMMENT_BYTES, POINT_BYTES, SUMMARY_BYTES
 from gateway.core.conversation import State
-from gateway.core.conversation.actions import Admit, Finish, OpenStream
+from gateway.core.conversation.actions import Admit, Finish, OpenStream, SendEvents
 from gateway.core.conversation.inputs import Admission, AdmissionSettled, ShutdownAsked
+from gateway.core.conversation.invigilator import Invigilator
 from gateway.core.messages import MAX_MESSAGE_BYTES
+from gateway.core.nova_events import AudioOutput, ContentEnd, ContentKind, StopReason
 from tests.core.conversation.scene import EPOCH, GOOD_CALL, SESSION, START, Scene
 
 
@@ -240,3 +244,33 @@ def test_the_largest_assessment_fits_a_message():
     [told] = scene.told("assessment")
     assert Assessment.model_validate(told["assessment"]) == largest
     assert len(str(told).encode()) < MAX_MESSAGE_BYTES
+
+
+def test_while_a_talk_flows_the_whole_is_looked_at_ten_times_a_second(monkeypatch):
+    """Between, frames and pieces of Maya's speech are passed on at once all the same, and what else happens is looked at."""
+    looks: list[float] = []
+    follow = Invigilator.follow
+
+    def noting(invigilator: Invigilator, now_ms: float) -> bool:
+        looks.append(now_ms)
+        over: bool = follow(invigilator, now_ms)
+        return over
+
+    monkeypatch.setattr(Invigilator, "follow", noting)
+    scene = Scene().talk()
+    scene.wait(1_000, talking=True)
+    piece = AudioOutput("a", base64.b64encode(bytes(480)).decode(), 480)
+    looks.clear()
+    sent, posted = len(scene.of(SendEvents)), len(scene.told("audio"))
+    for number in range(1, 31):
+        scene.wait(10)
+        scene.audio()
+        assert len(scene.of(SendEvents)) == sent + number
+        scene.hear(piece)
+        assert len(scene.told("audio")) == posted + number
+    assert 3 <= len(looks) <= 10
+    scene.hear(ContentEnd("a", ContentKind.AUDIO, StopReason.END_TURN))
+    assert looks[-1] == scene.now_ms
+    scene.wait(1)
+    scene.leave()
+    assert looks[-1] == scene.now_ms
