@@ -1,0 +1,1 @@
+"""Distance, simulated in the client: named profiles, a model of a line without clock or network, a shell around connections."""
