@@ -1,4 +1,4 @@
-"""The command line: ``python -m client_sim talk`` holds one conversation with a gateway that speaks maya.v1."""
+"""The command line: ``talk`` holds one conversation with a gateway that speaks maya.v1, ``load`` many, ``report`` shows them."""
 
 import argparse
 import asyncio
@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +16,10 @@ from rich.console import Console
 
 from client_sim.keys import has_keys, keys
 from client_sim.learner import Manner, TurnTaking
+from client_sim.load import command as load
 from client_sim.network import Connector, connector
 from client_sim.outcome import Outcome
+from client_sim.report import command as report
 from client_sim.screen import LiveScreen, PlainScreen, Screen
 from client_sim.speech import read_wav, utterances
 from client_sim.talk import TalkOptions, hold_conversation
@@ -35,6 +38,11 @@ _PING_EVERY_MS: Final = 2_000
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns the exit status: 0 only if the test was held to its end and assessed."""
     options = _parser().parse_args(arguments)
+    run: Callable[[argparse.Namespace], int] = options.run
+    return run(options)
+
+
+def _run_talk(options: argparse.Namespace) -> int:
     try:
         talk = _talk_options(options)
         connect = connector(options.ca)
@@ -88,6 +96,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     talk.add_argument("--ca", type=Path, metavar="PEM", help="certificates to trust, for a gateway on this machine")
     talk.add_argument("--plain", action="store_true", help="plain lines, also on a terminal")
+    talk.set_defaults(run=_run_talk)
+    many = commands.add_parser("load", help="hold many conversations at once, and measure them")
+    load.add_arguments(many)
+    many.set_defaults(run=load.run)
+    shown = commands.add_parser("report", help="a page and a document of what was measured")
+    report.add_arguments(shown)
+    shown.set_defaults(run=report.run)
     return parser
 
 

@@ -106,6 +106,8 @@ async def hold_conversation(
     clock: Clock | None = None,
     stop: asyncio.Event | None = None,
     choices: "asyncio.Queue[maya.LagAnswer] | None" = None,
+    speaker: Playback | None = None,
+    outcome: Outcome | None = None,
 ) -> Outcome:
     """Hold a conversation to its end.
 
@@ -116,23 +118,38 @@ async def hold_conversation(
         clock: time; the machine's when not given.
         stop: when set, the learner ends the test and waits for the assessment.
         choices: what a person chooses while a lag question is on the screen; at other times a choice says nothing.
+        speaker: plays what Maya says; a plain one when not given.
+        outcome: filled in as the conversation goes on, and summed up in it even when this call is cancelled.
 
     Returns:
         What came of it. A gateway that refuses, fails or vanishes is an outcome, not an exception.
     """
-    conversation = _Conversation(options, observe, connect or connector(), clock or RealClock())
+    player = speaker or Playback(lead_ms=options.lead_ms, record=options.record)
+    result = outcome or Outcome(options.session_id or str(uuid.uuid4()))
+    conversation = _Conversation(
+        options, observe, connect or connector(), clock or RealClock(), speaker=player, outcome=result
+    )
     return await conversation.hold(stop, choices)
 
 
 class _Conversation:
     """Joins phone, learner, shell and outcome."""
 
-    def __init__(self, options: TalkOptions, observe: Observer | None, connect: Connector, clock: Clock) -> None:
+    def __init__(
+        self,
+        options: TalkOptions,
+        observe: Observer | None,
+        connect: Connector,
+        clock: Clock,
+        *,
+        speaker: Playback,
+        outcome: Outcome,
+    ) -> None:
         self._options = options
         self._watch = observe
         self._clock = clock
-        self._speaker = Playback(lead_ms=options.lead_ms, record=options.record)
-        self._outcome = Outcome(options.session_id or str(uuid.uuid4()))
+        self._speaker = speaker
+        self._outcome = outcome
         self._phone = Phone(self._settings(), self._speaker)
         self._learner = Learner(
             self._phone,
@@ -151,6 +168,7 @@ class _Conversation:
         )
         self._began_ms = 0.0
         self._captured = bytearray() if options.record else None
+        outcome.exchanges, outcome.gaps = self._learner.exchanges, speaker.gaps
 
     async def hold(self, stop: asyncio.Event | None, choices: "asyncio.Queue[maya.LagAnswer] | None" = None) -> Outcome:
         self._began_ms = self._clock.now_ms()
@@ -167,7 +185,7 @@ class _Conversation:
         finally:
             for task in beside:
                 task.cancel()
-        self._sum_up()
+            self._sum_up()
         return self._outcome
 
     def _settings(self) -> PhoneSettings:
@@ -245,8 +263,6 @@ class _Conversation:
     def _sum_up(self) -> None:
         outcome, uplink, figures = self._outcome, self._phone.uplink, self._phone.figures
         outcome.duration_ms = self._clock.now_ms() - self._began_ms
-        outcome.exchanges = self._learner.exchanges
-        outcome.gaps = self._speaker.gaps
         outcome.frames = Frames(uplink.captured, uplink.sent, uplink.resent, uplink.lost)
         outcome.reconnects, outcome.relays = figures.reconnects, figures.epochs
         outcome.slip_ms = self._shell.slips.worst_ms

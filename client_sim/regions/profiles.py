@@ -44,9 +44,7 @@ REGIONS: Final[Mapping[str, Region]] = {
         Region(
             name="bad-mobile",
             says="a slow and shaky mobile line in South Asia",
-            up=LaneProfile(
-                delay_ms=168, jitter_ms=45, jitter_memory_ms=800, kbit_s=750, loss=0.005, loss_burst=2.0
-            ),
+            up=LaneProfile(delay_ms=168, jitter_ms=45, jitter_memory_ms=800, kbit_s=750, loss=0.005, loss_burst=2.0),
             down=LaneProfile(
                 delay_ms=168, jitter_ms=35, jitter_memory_ms=800, kbit_s=1_600, loss=0.005, loss_burst=2.0
             ),

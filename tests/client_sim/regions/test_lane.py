@@ -1,6 +1,7 @@
 """One direction of a line: what is asked for is what is measured, and TCP's ways of being late."""
 
 import statistics
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -31,7 +32,7 @@ def test_jitter_has_a_memory(memory_ms):
     _, measured = delays(LaneProfile(delay_ms=100, jitter_ms=10, jitter_memory_ms=memory_ms), every_ms=memory_ms)
     middle = statistics.median(measured)
     above = [value > middle for value in measured]
-    together = sum(a == b for a, b in zip(above, above[1:], strict=False)) / len(above)
+    together = sum(a == b for a, b in pairwise(above)) / len(above)
     # Two normal variables of correlation 1/e are on the same side in 1/2 + asin(1/e)/pi of all cases.
     assert together == pytest.approx(0.62, abs=0.02)
 
@@ -61,7 +62,7 @@ def test_loss_is_lateness_and_holds_up_what_follows():
     assert min(late) > 100
     # A tail loss is seen through the message behind it: 100 ms, a round trip and a quarter later.
     assert max(v for v in late if v < 500) == pytest.approx(100 + 100 + 250)
-    held_up = sum(1 for a, b in zip(arrivals, arrivals[1:], strict=False) if a == b)
+    held_up = sum(1 for a, b in pairwise(arrivals) if a == b)
     assert held_up > 300
 
 
@@ -73,7 +74,7 @@ def test_losses_come_in_bursts():
         before = lane.lost
         lane.carry(SMALL, i * EVERY_MS)
         flags.append(lane.lost > before)
-    runs = sum(1 for a, b in zip(flags, flags[1:], strict=False) if b and not a)
+    runs = sum(1 for a, b in pairwise(flags) if b and not a)
     assert sum(flags) / len(flags) == pytest.approx(0.05, rel=0.1)
     assert sum(flags) / runs == pytest.approx(4, rel=0.1)
 
@@ -102,5 +103,5 @@ def test_the_same_seed_gives_the_same_line():
 )
 def test_impossible_lines_are_refused(figures):
     """Before anything is measured with them."""
-    with pytest.raises(ValueError, match="jitter_ms|loss|kbit_s"):
+    with pytest.raises(ValueError, match=r"jitter_ms|loss|kbit_s"):
         LaneProfile(delay_ms=10, **figures)

@@ -1,13 +1,15 @@
 """Whole lines: profiles, outages, chance."""
 
 import statistics
+from itertools import pairwise
+from random import Random
 
 import pytest
 
+from client_sim.regions.lane import LaneProfile
 from client_sim.regions.outages import OutagePlan, OutageProfile
 from client_sim.regions.path import Path, Region
 from client_sim.regions.profiles import REGIONS, region
-from client_sim.regions.lane import LaneProfile
 
 ASKED = ("near", "eu-west-1", "ap-southeast-1", "ap-south-1", "sa-east-1", "af-south-1", "bad-mobile")
 
@@ -45,6 +47,7 @@ def test_connecting_takes_round_trips():
 
 def test_phones_and_seeds_differ():
     """Each phone has its own line, the same one each time."""
+
     def trace(*given):
         path = line("bad-mobile", *given)
         return [path.carry_up(4_000, 100.0 * i) for i in range(100)]
@@ -63,7 +66,7 @@ def test_drops_come_as_often_as_said():
         drop = path.drop(now_ms)
         drops.append(drop)
         now_ms = drop.until_ms + 1
-    gaps = [b.from_ms - a.until_ms for a, b in zip(drops, drops[1:], strict=False)]
+    gaps = [b.from_ms - a.until_ms for a, b in pairwise(drops)]
     assert statistics.mean(gaps) == pytest.approx(150_000, rel=0.15)
     assert all(2_000 <= drop.until_ms - drop.from_ms <= 8_000 for drop in drops)
     for step in range(1_000):
@@ -89,8 +92,6 @@ def test_impossible_outages_are_refused(figures):
 
 def test_memory_of_outages_is_bounded():
     """Old ones are forgotten."""
-    from random import Random
-
     plan = OutagePlan(
         OutageProfile(kind="stall", every_s=1, shortest_s=0.1, longest_s=0.2), random=Random(1), begin_ms=0
     )

@@ -1,0 +1,1 @@
+"""Many phones at once: `python -m client_sim load` measures a gateway as its learners feel it."""
