@@ -50,6 +50,9 @@ bench: setup ## Measure added latency, CPU and memory against the SDK alone
 lag: setup ## What the lag monitor decides on lines whose lag is known
 	@$(PYTHON) -m tests.lag
 
+shaper: setup ## Measure the simulated lines from outside, and beside lines below TCP
+	@$(PYTHON) -m tests.shaper
+
 contract: setup ## Write the AsyncAPI document and the JSON Schemas from the message models
 	$(PYTHON) -m gateway.contract --write
 

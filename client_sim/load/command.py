@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=1, help="of all chance in simulated lines (1)")
     parser.add_argument("--module", choices=get_args(Module), default="academic_speaking")
     parser.add_argument("--rate", type=int, choices=get_args(Rate), default=16000, help="microphone, Hz")
-    parser.add_argument("--frame-ms", type=_frame, default=100, metavar="MS", help="length of a frame (100)")
+    parser.add_argument("--frame-ms", type=_frame, metavar="MS", help="length of a frame (follows the lag)")
     parser.add_argument("--barge-in", type=_share, default=0.2, metavar="SHARE", help="of phones that interrupt (0.2)")
     parser.add_argument("--on-lag", choices=get_args(LagAnswer), default="continue", help="answer to a lag prompt")
     parser.add_argument(

@@ -107,11 +107,12 @@ def _region(name: str) -> dict[str, Any]:
 
 def _command(settings: LoadSettings) -> str:
     where = "--here" if settings.regions == (HERE,) else f"--region {','.join(settings.regions)}"
+    frames = f"--frame-ms {settings.frame_ms} " if settings.frame_ms else ""
     speech = f" --speech {Path(settings.speech).name}" if settings.speech else ""
     return (
         f"python -m client_sim load --url URL --token-command CMD --phones {settings.phones} "
         f"--minutes {settings.minutes:g} --ramp {settings.ramp_s:g} {where} --label {settings.label!r} "
-        f"--frame-ms {settings.frame_ms} --seed {settings.seed} --barge-in {settings.barge_in:g}{speech} --out RUN.jsonl"
+        f"{frames}--seed {settings.seed} --barge-in {settings.barge_in:g}{speech} --out RUN.jsonl"
     )
 
 

@@ -31,7 +31,7 @@ class LoadSettings:
         speech: a recording that learners speak with; generated plain speech when None.
         module: which module is practised.
         rate: microphone, Hz.
-        frame_ms: length of a frame of speech.
+        frame_ms: length of a frame of speech; it follows the lag, as the app's does, when None.
         lead_ms: what the speaker gathers before a turn is played.
         barge_in: share of the phones whose learners speak over Maya.
         on_lag: answer to a lag prompt.
@@ -54,7 +54,7 @@ class LoadSettings:
     speech: str | None = None
     module: Module = "academic_speaking"
     rate: Rate = 16000
-    frame_ms: int = 100
+    frame_ms: int | None = None
     lead_ms: float = 60.0
     barge_in: float = 0.2
     on_lag: LagAnswer = "continue"

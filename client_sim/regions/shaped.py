@@ -12,10 +12,13 @@ from urllib.parse import urlsplit
 
 from client_sim.clock import Clock
 from client_sim.network import Connection, ConnectionLost, ConnectionRefused, Connector
+from client_sim.regions.lane import LaneProfile
 from client_sim.regions.path import Path
 
 SEND_BUFFER_BYTES: Final = 64 * 1024
-"""On its way, or waiting for it, on either side; then whoever writes has to wait, as with a full socket."""
+"""Beyond what is under way on the line, so much may wait on either side; then whoever writes has to wait, as with a full socket."""
+_UNLIMITED_BYTES: Final = 4 * 1024 * 1024
+"""The largest window that systems give a connection of their own accord, where no link is the narrowest."""
 _FRAMING_BYTES: Final = 8
 """A WebSocket header with its mask (RFC 6455, section 5.2)."""
 _ENCRYPTION_BYTES: Final = 22
@@ -27,8 +30,11 @@ _HALF_A_TICK_MS: Final = 0.5
 class _Way:
     """Messages under way in one direction, in order."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, lane: LaneProfile) -> None:
         self._clock = clock
+        # Systems let the window grow until it holds what the line does.
+        under_way = _UNLIMITED_BYTES if lane.kbit_s is None else lane.kbit_s * lane.delay_ms / 8
+        self._room_bytes = SEND_BUFFER_BYTES + under_way
         self._waiting: deque[tuple[float, int, str | bytes | ConnectionLost]] = deque()
         self._news = asyncio.Event()
         self._bytes = 0
@@ -36,7 +42,7 @@ class _Way:
 
     @property
     def full(self) -> bool:
-        return self._bytes >= SEND_BUFFER_BYTES
+        return self._bytes >= self._room_bytes
 
     def put(self, at_ms: float, size_bytes: int, item: str | bytes | ConnectionLost) -> None:
         """Let something arrive at a time."""
@@ -83,8 +89,8 @@ class _ShapedConnection:
         self._path = path
         self._clock = clock
         self._overhead_bytes = overhead_bytes
-        self._up = _Way(clock)
-        self._down = _Way(clock)
+        self._up = _Way(clock, path.region.up)
+        self._down = _Way(clock, path.region.down)
         self._room_up = asyncio.Event()
         self._room_down = asyncio.Event()
         self._dropped = False

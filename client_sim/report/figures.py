@@ -20,6 +20,8 @@ LATENCIES: Final = {
 }
 """Of turns, each by its own samples."""
 
+_USUAL_FRAME_MS: Final = 100
+"""Of a frame whose length follows the lag (maya.v1: 100 ms usual)."""
 _LAG_SEEN_WITHIN_S: Final = 40.0
 _LAG_LASTS_S: Final = 20.0
 """A line that is too slow for so long deserves a prompt."""
@@ -107,7 +109,7 @@ class Group:
             for call in run.of("call", region):
                 trip_ms = trips.get(_key(call))
                 if trip_ms is not None and call["pieces"]:
-                    one_way_ms = trip_ms / 2 + settings["frame_ms"] / 2 + settings["lead_ms"]
+                    one_way_ms = trip_ms / 2 + (settings["frame_ms"] or _USUAL_FRAME_MS) / 2 + settings["lead_ms"]
                     found.append(round(mos(one_way_ms, call["late_pieces"] / call["pieces"]), 2))
         return found
 

@@ -114,12 +114,13 @@ def _plot(plot: Plot) -> str:
 def _manifest(each: dict[str, Any]) -> str:
     manifest = each["manifest"]
     settings, versions, machine = manifest["settings"], manifest["versions"], manifest["machine"]
+    frames = f"{settings['frame_ms']} ms" if settings["frame_ms"] else "length follows the lag,"
     facts = {
         "label": manifest["label"],
         "target": f"{manifest['target']}, {settings['url']}",
         "began": manifest["started_at"],
         "phones": f"{settings['phones']} for {settings['minutes']:g} min, coming in over {settings['ramp_s']:g} s",
-        "frames": f"{settings['frame_ms']} ms at {settings['rate']} Hz; speaker's lead {settings['lead_ms']:g} ms",
+        "frames": f"{frames} at {settings['rate']} Hz; speaker's lead {settings['lead_ms']:g} ms",
         "speech": f"{settings['speech'] or 'generated plain speech'}, SHA-256 {manifest['corpus']['sha256'][:16]}...",
         "seed": settings["seed"],
         "program": f"client_sim {versions['client_sim']}, commit {versions['commit'] or 'unknown'}, Python {versions['python']}, websockets {versions['websockets']}",

@@ -29,6 +29,7 @@ def settings(**changes):
         "regions": ("near", "bad-mobile"),
         "label": "try",
         "out": "run.jsonl",
+        "frame_ms": 100,
     }
     return LoadSettings(**{**fields, **changes})
 
