@@ -1,6 +1,7 @@
 """One Nova Sonic stream as a relay holds it: its sender, its receiver, and what waits to be sent."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -34,6 +35,7 @@ class NovaLine:
         self._outgoing: asyncio.Queue[bytes | None] = asyncio.Queue(_UNSENT_EVENTS)
         self._task: asyncio.Task[None] | None = None
         self._stream: NovaStream | None = None
+        self._opening = False
         self._sending = False
         self._over = False
 
@@ -54,10 +56,13 @@ class NovaLine:
             asyncio.get_running_loop().call_soon(self._feed, StreamEnded(self._stream_id, Fault.STREAM_LOST))
 
     def close(self) -> None:
-        """Send what waits, then close."""
+        """Send what waits, then close; an opening that is not wanted any more is given up at once."""
         if self._over:
             return
         self._over = True
+        if self._opening:
+            self._cut()
+            return
         try:
             self._outgoing.put_nowait(None)
         except asyncio.QueueFull:
@@ -65,16 +70,21 @@ class NovaLine:
 
     async def run(self, opening: tuple[bytes, ...]) -> None:
         """Hold the stream from its first event to its end."""
+        if self._over:
+            return
         self._task = asyncio.current_task()
+        self._opening = True
         try:
             stream = await self._services.open_stream(opening)
         except Exception as error:  # noqa: BLE001 - whatever it is, the core tries again
             self._ended(self._fault(error))
             return
+        finally:
+            self._opening = False
         receiver = asyncio.create_task(self._receive(stream))
         self._stream = stream
         try:
-            self._feed(StreamOpened(self._stream_id))
+            self._feed(StreamOpened(self._stream_id, _lives_ms(stream)))
             while (event := await self._outgoing.get()) is not None:
                 self._sending = True
                 await stream.send(event)
@@ -115,3 +125,8 @@ class NovaLine:
     def _cut(self) -> None:
         if self._task is not None:
             self._task.cancel()
+
+
+def _lives_ms(stream: NovaStream) -> float | None:
+    ends_at_s = stream.credentials_expire_at_s
+    return None if ends_at_s is None else (ends_at_s - time.time()) * 1000

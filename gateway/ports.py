@@ -9,7 +9,13 @@ from gateway.core.nova_events import Fault
 
 
 class NovaStream(Protocol):
-    """An open stream of Nova Sonic."""
+    """An open stream of Nova Sonic.
+
+    Attributes:
+        credentials_expire_at_s: Unix seconds at which the service ends it, None where that is not known.
+    """
+
+    credentials_expire_at_s: float | None
 
     def send_now(self, event: bytes) -> bool:
         """Send an event if that needs no waiting; return whether it was sent; raises `RemoteError`."""

@@ -52,6 +52,7 @@ class FakeStream:
         self.blocked = False
         self.crowded = False
         self.send_error: Exception | None = None
+        self.credentials_expire_at_s: float | None = None
         self._events: asyncio.Queue[bytes | Exception | None] = asyncio.Queue()
 
     def send_now(self, event: bytes) -> bool:

@@ -316,7 +316,7 @@ class World:
     @property
     def kept_ms(self) -> float:
         """The learner's speech that the gateway holds."""
-        return self.conversation._line._kept_ms
+        return self.conversation._line.replay.sound_ms
 
     # What must hold
 

@@ -215,6 +215,7 @@ class Conversation:
             self._lag.next_timer_ms(now_ms),
             self._downlink.next_timer_ms(now_ms),
             self._invigilator.next_timer_ms() if self.state is State.TALKING else None,
+            self._streams.next_timer_ms() if self.state is State.TALKING else None,
             self._desk.next_timer_ms(),
         )
         return min((moment for moment in moments if moment is not None), default=None)
@@ -327,7 +328,7 @@ class Conversation:
                 self._fail(Internal(f"please quote {self._course.support_code}"), now_ms)
 
     def _open_the_test(self, stream: Stream, now_ms: float) -> None:
-        self._streams.take_over(now_ms, replay=True)
+        self._streams.begin_part(now_ms)
         self._course.go(Event.LINE_OPEN)
         if self._dialogue.examiner is not None:
             self._succession.line_is_back(now_ms)
@@ -346,6 +347,7 @@ class Conversation:
         if stream is None or stream.state is not StreamState.OPENING:
             return
         stream.move(StreamEvent.OPENED)
+        stream.ends_at_ms = None if event.lives_ms is None else now_ms + event.lives_ms
         if self.state is State.CONNECTING:
             self._open_the_test(stream, now_ms)
         else:
@@ -390,9 +392,9 @@ class Conversation:
     # The test
 
     def _follow_the_test(self, now_ms: float) -> None:
-        silent = self._streams.silent_stream(now_ms)
-        if silent is not None:
-            self._lose(silent, Fault.STREAM_LOST, now_ms)
+        dead = self._streams.watch(now_ms)
+        if dead is not None:
+            self._lose(dead, Fault.STREAM_LOST, now_ms)
         elif self._invigilator.follow(now_ms):
             self._end_test("finished", now_ms)
 

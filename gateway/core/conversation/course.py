@@ -56,6 +56,10 @@ class Alarms:
         """Whether it is going to ring."""
         return alarm in self._at_ms
 
+    def at_ms(self, alarm: Alarm) -> float | None:
+        """When it is going to ring, None if it is not."""
+        return self._at_ms.get(alarm)
+
     def take_due(self, now_ms: float) -> Alarm | None:
         """Return an alarm that is due, once."""
         for alarm, at_ms in self._at_ms.items():

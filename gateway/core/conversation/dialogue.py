@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from gateway.core.conversation.downlink import Downlink
-from gateway.core.conversation.examiner import Examiner, PartEvent
+from gateway.core.conversation.examiner import Examiner, PartEvent, Phase
 from gateway.core.conversation.line import MayaLine
 from gateway.core.conversation.transcript import MayaTurn, Transcript
+from gateway.core.conversation.watch import Sign
 from gateway.core.messages import MAX_TEXT_CHARS, Status
 from gateway.core.messages import Transcript as Caption
 from gateway.core.nova_events import (
@@ -33,6 +34,9 @@ _OPEN_CONTENTS: Final = 64
 _AUDIBLE_MS: Final = 20.0
 """Less of Maya's speech than this is not worth an interruption: by the clocks of both ends it has been played."""
 
+_NO_ANSWER_DUE: Final = (Phase.PREPARING, Phase.CLOSING, Phase.OVER)
+"""What the learner says then, Maya need not answer."""
+
 _MS_PER_WORD: Final = 400.0
 """Speaking time of a word where the service does not say when speech began and ended."""
 
@@ -45,6 +49,7 @@ class _Speech:
         began_ms: where it begins in the sound of its stream, None where the service does not tell.
         ended_ms: where it ends, None while it lasts or where the service does not tell.
         over: the learner has finished, and its text is waited for.
+        answer_due: whether Maya has to answer it; settled when it is over.
         overtaken: Maya has begun to speak while it lasted.
         again: its stream was lost, and the next one hears it from its beginning.
     """
@@ -52,6 +57,7 @@ class _Speech:
     began_ms: float | None = None
     ended_ms: float | None = None
     over: bool = False
+    answer_due: bool = True
     overtaken: bool = False
     again: bool = False
 
@@ -75,6 +81,7 @@ class Dialogue:
         self._line = line
         self._transcript = transcript
         self._turns = 0
+        self._utterances = 0
         self._open: MayaTurn | None = None
         self._unsettled: list[MayaTurn] = []
         self._deaf_to_model = False
@@ -82,6 +89,7 @@ class Dialogue:
         self._status: str | None = None
         self._speech: _Speech | None = None
         self._untold: _Speech | None = None
+        self._line.watch.learner_has_floor = self._learner_has_floor
         self.examiner: Examiner | None = None
         self.spoken_ms: dict[int, float] = {}
         self.recalled: list[HistoryTurn] = []
@@ -115,6 +123,31 @@ class Dialogue:
         turns = [*self._unsettled, *([self._open] if self._open else [])]
         settled = self._transcript.of_part(self.part)
         return any(turn.part == self.part for turn in turns) or any(said.who == "maya" for said in settled)
+
+    @property
+    def maya_speaks(self) -> bool:
+        """Whether Nova Sonic is in the middle of a turn of Maya's."""
+        return self._open is not None
+
+    @property
+    def answer_is_due(self) -> bool:
+        """Whether the learner waits for Maya."""
+        return (self._speech is not None and self._speech.over) or self.maya_owes
+
+    @property
+    def speech_pending(self) -> bool:
+        """Whether the learner was heard to speak, and what was said is not known yet."""
+        return self._speech is not None
+
+    @property
+    def said(self) -> int:
+        """How much has been said: grows with every utterance of either side."""
+        return self._turns + self._utterances
+
+    @property
+    def reconnecting(self) -> bool:
+        """Whether the phone was told that Maya is being called back."""
+        return self._status == "reconnecting"
 
     @property
     def learner_speaks(self) -> bool:
@@ -180,6 +213,10 @@ class Dialogue:
         else:
             self._count_speech()
 
+    def give_up_speech(self) -> None:
+        """What the learner was saying is not played to another stream."""
+        self._count_speech()
+
     def history(self) -> list[HistoryTurn]:
         """What was said so far, as a new stream is seeded with it."""
         unsettled = [HistoryTurn(Role.ASSISTANT, turn.text) for turn in self._unsettled]
@@ -213,6 +250,7 @@ class Dialogue:
     def _planned_text(self, text: str, now_ms: float) -> None:
         if self._deaf_to_model:
             return
+        self._line.spoke(now_ms)
         turn = self._turn()
         turn.add_text(text)
         self._caption(turn.turn, "maya", turn.planned_text, final=False)
@@ -224,10 +262,10 @@ class Dialogue:
         turns = [*self._unsettled, *([self._open] if self._open else [])]
         any(turn.add_final(text) for turn in turns)
 
-    def _on_audio(self, event: AudioOutput, _now_ms: float) -> None:
-        self._line.answered()
+    def _on_audio(self, event: AudioOutput, now_ms: float) -> None:
         if self._deaf_to_model:
             return
+        self._line.spoke(now_ms)
         turn = self._turn()
         if not turn.sound_ms:
             self.status("speaking", at_once=False)
@@ -242,6 +280,7 @@ class Dialogue:
             self._turn_done(now_ms)
 
     def _turn_done(self, now_ms: float) -> None:
+        self._line.watch.note(Sign.DONE, now_ms)
         if self._open is None:
             self._deaf_to_model = False
             return
@@ -253,6 +292,7 @@ class Dialogue:
 
     def _on_interrupted(self, _event: InterruptedMarker | ContentEnd, now_ms: float) -> None:
         """The service says that Maya was interrupted; nothing more of that turn comes."""
+        self._line.watch.note(Sign.DONE, now_ms)
         self._barge_in(now_ms)
         self._deaf_to_model = False
 
@@ -294,8 +334,12 @@ class Dialogue:
 
     # The learner
 
+    def _learner_has_floor(self, now_ms: float) -> bool:
+        return self._open is None and self._downlink.unplayed_ms(now_ms) <= 0
+
     def _on_user_speech_start(self, event: UserSpeechStart, now_ms: float) -> None:
-        self._line.answered()
+        self._line.watch.note(Sign.STARTED, now_ms)
+        self._line.learner_spoke()
         before = self._speech
         if before is not None and before.again:
             before = self._speech = None
@@ -310,26 +354,35 @@ class Dialogue:
     def _on_user_speech_end(self, event: UserSpeechEnd, now_ms: float) -> None:
         self._deaf_to_model = False
         speech = self._speech or _Speech()
-        speech.ended_ms, speech.over = event.offset_ms, True
+        speech.ended_ms = event.offset_ms
         self._speech = speech
-        self._answered(now_ms, overtaken=speech.overtaken)
+        self._learner_finished(speech, now_ms)
 
     def _learner_said(self, text: str, now_ms: float) -> None:
         self._deaf_to_model = False
         self.settle()
         self._transcript.add("learner", self.part, text)
+        self._utterances += 1
         self._caption(self._turns, "learner", text, final=True)
         speech, before, self._untold = self._speech or _Speech(), self._untold, None
         if before is not None and not speech.over:  # the learner went on before the text came
             self._line.settle(before.ended_ms)
             return
-        if not speech.over:
-            self._answered(now_ms, overtaken=speech.overtaken)
+        if speech.over:
+            self._line.watch.note(Sign.WORDS if speech.answer_due else Sign.LISTENED, now_ms)
+        else:
+            self._learner_finished(speech, now_ms)
         self._count_speech(text)
         self._line.settle(speech.ended_ms)
 
-    def _answered(self, now_ms: float, *, overtaken: bool) -> None:
-        if not overtaken:  # else Maya has spoken already, and it is the learner's turn again
+    def _learner_finished(self, speech: _Speech, now_ms: float) -> None:
+        """An utterance is over; where Maya has answered it already, or need not, it is the learner's turn again."""
+        phase = None if self.examiner is None else self.examiner.phase
+        speech.over = True
+        speech.answer_due = not speech.overtaken and phase not in _NO_ANSWER_DUE
+        self._line.learner_spoke()
+        self._line.watch.note(Sign.ENDED if speech.answer_due else Sign.LISTENED, now_ms)
+        if speech.answer_due:
             self.status("thinking")
         if self.examiner is not None:
             direction = self.examiner.learner_answered(now_ms)

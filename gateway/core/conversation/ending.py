@@ -115,9 +115,13 @@ class Ending:
     def _assess_the_rest(self, now_ms: float) -> None:
         """Have those parts assessed from their words whose streams were lost."""
         for part in self.dialogue.spoken_ms:
-            is_seen_to = part in self.desk.notes or part in self.desk.pending
-            if self._spoke_in(part) and not is_seen_to:
-                self.desk.ask_micro(part, self._assess_by(now_ms))
+            self.assess_from_words(part, now_ms)
+
+    def assess_from_words(self, part: int, now_ms: float) -> None:
+        """Have a part assessed whose stream is lost, unless it has been or is being assessed."""
+        is_seen_to = part in self.desk.notes or part in self.desk.pending
+        if self._spoke_in(part) and not is_seen_to:
+            self.desk.ask_micro(part, self._assess_by(now_ms))
 
     def tool_called(self, stream: Stream, call: ToolUse, now_ms: float) -> None:
         """A stream has called the tool; a wrong call gets one correction."""

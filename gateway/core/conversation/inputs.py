@@ -84,9 +84,15 @@ class AdmissionSettled:
 
 @dataclass(frozen=True, slots=True)
 class StreamOpened:
-    """Nova Sonic has answered the opening events of a stream."""
+    """Nova Sonic has answered the opening events of a stream.
+
+    Attributes:
+        stream_id: which.
+        lives_ms: how long until the service ends it since its credentials end, None where that is not known.
+    """
 
     stream_id: int
+    lives_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,15 +52,16 @@ class Invigilator:
     def follow(self, now_ms: float) -> bool:
         """Do what the clock of the part asks for; return whether the test is over."""
         examiner = self.dialogue.examiner
-        if examiner is None or self._nobody_is_there(examiner, now_ms) or self.line.current is None:
+        if examiner is None or self._nobody_is_there(examiner, now_ms):
             return False
-        direction = examiner.tick(now_ms)
-        if direction is not None:
-            self.line.direct(direction, now_ms)
+        if self.line.current is not None:
+            direction = examiner.tick(now_ms)
+            if direction is not None:
+                self.line.direct(direction, now_ms)
         following = self.streams.following(examiner.plan)
         if following is None:
             return examiner.phase is Phase.OVER
-        if examiner.phase in (Phase.CLOSING, Phase.OVER):
+        if self.line.current is not None and examiner.phase in (Phase.CLOSING, Phase.OVER):
             self.streams.prepare(following, now_ms)
         if examiner.phase is Phase.OVER and self.streams.is_prepared(following) and self._may_leave(examiner, now_ms):
             self._change_to(following, now_ms)
@@ -79,11 +80,14 @@ class Invigilator:
         return not self.dialogue.learner_speaks or now_ms >= examiner.phase_since_ms + last_words_ms
 
     def _change_to(self, following: PartPlan, now_ms: float) -> None:
-        current = self.line.current
-        assert current is not None
-        self.dialogue.leave_stream(current.heard_ms, again=False)
-        self.streams.take_over(now_ms, replay=False)
-        self.ending.assess(current, now_ms)
+        current, part = self.line.current, following.part - 1
+        if current is not None:
+            self.dialogue.leave_stream(current.heard_ms, again=False)
+        self.streams.begin_part(now_ms)
+        if current is not None:
+            self.ending.assess(current, now_ms)
+        else:
+            self.ending.assess_from_words(part, now_ms)
         self.begin_part(following, now_ms)
 
     def _nobody_is_there(self, examiner: Examiner, now_ms: float) -> bool:

@@ -11,7 +11,7 @@ retired: it hears nothing more and is asked to assess what it heard.
        +--------------------+------ended--------+-------------------+----------------> CLOSED
 """
 
-from collections import deque
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -19,8 +19,10 @@ from typing import Final
 
 from gateway.core.assessment import assess_part_tool
 from gateway.core.conversation.actions import Action, CloseStream, OpenStream, SendEvents
+from gateway.core.conversation.replay import Replay
 from gateway.core.conversation.settings import ConversationSettings
 from gateway.core.conversation.uplink import Frame
+from gateway.core.conversation.watch import Sign, Watch
 from gateway.core.exam import PartPlan
 from gateway.core.nova_events import (
     Endpointing,
@@ -32,6 +34,12 @@ from gateway.core.nova_events import (
     shape_history,
 )
 from gateway.core.prompts import FIRST_HISTORY_LINE, Direction, system_prompt
+
+
+_ASKS_THE_LEARNER_TO_SPEAK: Final = (Direction.START_TALK, Direction.NUDGE, Direction.CONTINUE)
+
+HEAR_NOTHING_AGAIN: Final = math.inf
+HEAR_ALL_AGAIN: Final = 0.0
 
 
 class StreamState(Enum):
@@ -70,20 +78,26 @@ class Stream:
         stream_id: its number in this conversation.
         plan: the part it holds.
         prompt: builds its events.
-        cue: the stage direction that it gets once it has heard enough sound to speak.
         opened_at_ms: when it was opened, for its age.
+        said_before: how much had been said when it was seeded with the history; it knows nothing later.
+        ends_at_ms: when the service ends it since its credentials end, None where that is not known.
+        cue: the stage direction that it gets once it has heard enough sound to speak.
+        unanswered: the stage direction that it was given and has not answered yet.
         heard_ms: how much sound it was sent.
-        asked_at_ms: since when it owes an answer to a stage direction, None when it owes none.
+        has_spoken: whether it has said anything.
         state: see the table.
     """
 
     stream_id: int
     plan: PartPlan
     prompt: PromptEvents
-    cue: Direction | None
     opened_at_ms: float
+    said_before: int = 0
+    ends_at_ms: float | None = None
+    cue: Direction | None = None
+    unanswered: Direction | None = None
     heard_ms: float = 0.0
-    asked_at_ms: float | None = None
+    has_spoken: bool = False
     state: StreamState = StreamState.OPENING
 
     def move(self, event: StreamEvent) -> None:
@@ -93,14 +107,6 @@ class Stream:
             KeyError: the table has no such way; a fault of the caller.
         """
         self.state = STREAM_TABLE[self.state][event]
-
-
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    """A frame that has no final transcript yet; `end_ms` is where it ends in the sound of its stream."""
-
-    frame: Frame
-    end_ms: float
 
 
 @dataclass(slots=True)
@@ -124,39 +130,44 @@ class MayaLine:
     current: Stream | None = None
     successor: Stream | None = None
     retired: dict[int, Stream] = field(default_factory=dict)
-    _kept: deque[_Kept] = field(default_factory=deque)
-    _kept_ms: float = 0.0
+    watch: Watch = field(init=False)
+    replay: Replay = field(init=False)
     _streams: int = 0
+
+    def __post_init__(self) -> None:
+        self.watch = Watch(self.settings)
+        self.replay = Replay(self.settings.replay_ms, self.settings.replay_speed)
 
     # Opening and changing
 
-    def open(self, plan: PartPlan, history: Sequence[HistoryTurn], cue: Direction | None, now_ms: float) -> Stream:
+    def open(self, plan: PartPlan, history: Sequence[HistoryTurn], now_ms: float, *, said_before: int = 0) -> Stream:
         """Open a stream that shall become the current one; an unfinished successor is given up for it."""
         if self.successor is not None:
             self.close(self.successor)
         self._streams += 1
         prompt = PromptEvents(self.new_prompt_name())
-        stream = Stream(self._streams, plan, prompt, cue, now_ms)
+        stream = Stream(self._streams, plan, prompt, now_ms, said_before)
         self.successor = stream
         self.act(OpenStream(stream.stream_id, self._opening_events(plan, prompt, history)))
         return stream
 
-    def promote(self, now_ms: float, *, replay: bool) -> Stream | None:
+    def promote(self, now_ms: float, *, cue: Direction | None, replay_from_ms: float) -> Stream | None:
         """Make the waiting successor current; return the stream it follows, which hears nothing more.
 
         Args:
             now_ms: the time.
-            replay: play it the speech that has no final transcript yet (its predecessor was lost).
+            cue: what it is told when it has heard all that waits for it.
+            replay_from_ms: it hears again what lies behind this place in the sound of its predecessor and has no final
+                transcript yet; `HEAR_NOTHING_AGAIN` for nothing.
         """
         successor, predecessor = self.successor, self.current
         assert successor is not None
         successor.move(StreamEvent.PROMOTED)
+        successor.cue = cue
         self.current, self.successor = successor, None
-        kept = list(self._kept) if replay else []
-        self._kept.clear()
-        self._kept_ms = 0.0
-        for item in kept:
-            self.hear(item.frame, now_ms)
+        self.watch.begin(now_ms)
+        self.replay.begin_again(replay_from_ms, now_ms)
+        self.play_on(now_ms)
         return predecessor
 
     def retire(self, stream: Stream) -> None:
@@ -198,43 +209,55 @@ class MayaLine:
 
     def hear(self, frame: Frame, now_ms: float) -> None:
         """Give the learner's speech to the current stream, and keep it until its transcript is final."""
+        self.replay.wait(frame)
+        if self.current is not None:
+            self.watch.hear(frame, now_ms)
+            self.play_on(now_ms)
+
+    def play_on(self, now_ms: float) -> None:
+        """Send the current stream what waits for it and is due, and the cue when nothing waits any more."""
         stream = self.current
-        end_ms = 0.0
-        if stream is not None:
+        if stream is None:
+            return
+        while (frame := self.replay.take_due(now_ms)) is not None:
             self.send(stream, stream.prompt.audio_input(frame.pcm))
             stream.heard_ms += frame.sound_ms
-            end_ms = stream.heard_ms
-        self._keep(_Kept(frame, end_ms))
-        if stream is not None and stream.cue is not None and stream.heard_ms >= self.settings.prime_ms:
-            cue, stream.cue = stream.cue, None
-            self.direct(cue, now_ms)
+            self.replay.sent(frame, stream.heard_ms)
+        primed = stream.heard_ms >= self.settings.prime_ms and not self.replay.waits
+        if stream.cue is not None and primed:
+            self.direct(stream.cue, now_ms)
+
+    def next_timer_ms(self) -> float | None:
+        """When `play_on` is due though nothing happens."""
+        return None if self.current is None else self.replay.next_ms
 
     def direct(self, direction: Direction, now_ms: float) -> None:
-        """Give the current stream a stage direction, which it answers by speaking."""
-        if self.current is not None:
-            self.send(self.current, self.current.prompt.text_block(Role.USER, direction, interactive=True))
-            self.current.asked_at_ms = now_ms
+        """Give the current stream a stage direction, which it answers by speaking; it takes the place of a cue."""
+        stream = self.current
+        if stream is not None:
+            stream.cue, stream.unanswered = None, direction
+            self.send(stream, stream.prompt.text_block(Role.USER, direction, interactive=True))
+            self.watch.note(Sign.ASKED, now_ms)
 
-    def answered(self) -> None:
-        """The current stream speaks, or hears the learner speak: it is alive."""
+    def spoke(self, now_ms: float) -> None:
+        """The current stream speaks."""
+        self.watch.note(Sign.SPOKE, now_ms)
         if self.current is not None:
-            self.current.asked_at_ms = None
+            self.current.unanswered, self.current.has_spoken = None, True
+
+    def learner_spoke(self) -> None:
+        """Whoever speaks need not be asked to."""
+        if self.current is not None and self.current.unanswered in _ASKS_THE_LEARNER_TO_SPEAK:
+            self.current.unanswered = None
 
     def settle(self, heard_to_ms: float | None) -> None:
         """The transcript is final up to a place in the current stream's sound (None: up to now)."""
-        while self._kept and (heard_to_ms is None or self._kept[0].end_ms <= heard_to_ms):
-            self._kept_ms -= self._kept.popleft().frame.sound_ms
+        self.replay.settle(heard_to_ms)
 
     def send(self, stream: Stream, events: Sequence[bytes]) -> None:
         """Send events on a stream."""
         if events:
             self.act(SendEvents(stream.stream_id, tuple(events)))
-
-    def _keep(self, item: _Kept) -> None:
-        self._kept.append(item)
-        self._kept_ms += item.frame.sound_ms
-        while self._kept_ms > self.settings.replay_ms:
-            self._kept_ms -= self._kept.popleft().frame.sound_ms
 
     def _forget(self, stream: Stream) -> None:
         stream.move(StreamEvent.ENDED)

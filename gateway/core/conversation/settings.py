@@ -25,6 +25,8 @@ class ConversationSettings:
         unsent_ms: Maya's speech that waits to be sent; more than this much is cut at the oldest turn.
         window_frames: frames of the phone that may wait for an earlier one: a full buffer of the shortest.
         replay_ms: speech without a final transcript that is kept for a stream's successor (at most 150 s).
+        replay_speed: how many times faster than real time it is played to the successor; 0 for all at once. Whether the
+            service takes it faster than real time is unconfirmed.
         too_far_ahead_ms: `too_fast` when `t` runs this far ahead of real time.
         too_fast_ratio: `too_fast` when audio comes this many times faster than real time for `too_fast_s`.
         too_fast_s: see above; also how long it may go on until it is fatal.
@@ -35,10 +37,21 @@ class ConversationSettings:
         prime_ms: sound that a stream must have heard before Maya is asked to speak (SERVICE.md A4: 68 ms).
         nudge_s: Maya asks again after this much silence of the learner.
         nudges: at most so many in a row.
-        answer_within_s: a stream that leaves a stage direction unanswered for so long is lost (SERVICE.md A10: 10 s seen).
+        answer_within_s: a stream that leaves the learner or a stage direction unanswered for so long is dead (SERVICE.md
+            A10: usually 1 s).
+        first_answer_within_s: the same for the first answer of a stream (SERVICE.md A10: 10 s seen).
+        answer_over_speech_within_s: the same for a stage direction that came while the learner was speaking.
+        turn_gap_s: a stream that stops in the middle of Maya's turn for so long is dead (SERVICE.md A4: 0.4 s seen).
+        pause_ms: quiet after speech that must end the learner's turn for the service, too (SERVICE.md A5: 2 s).
+        tell_within_s: a stream that has not told of such speech this long after the pause is suspected to be dead.
+        suspect_again_s: a suspicion that proves wrong is not raised again for so long; doubled each time.
         wrap_up_s: a part over its time is closed by force after this.
         last_words_s: a part that is over waits at most so long for the end of what the learner is saying.
-        renew_s: a stream of this age is followed by a new one at the next pause (the service ends it at 8 min).
+        renew_s: a stream of this age is followed by a new one at the next pause (SERVICE.md A8: it ends at 8 min).
+        renew_by_s: at this age it is followed at once, pause or not, as soon as Maya's turn is complete.
+        renew_overlap_ms: a fresh stream hears so much of the sound before a change in a pause again.
+        credentials_margin_s: a stream is followed by a new one so long before its credentials end (SERVICE.md A8); a
+            quarter of it is the latest moment.
         assess_within_s: a stream that has not assessed its part by then is given up.
         finish_within_s: from the end of the test to the save; Nova Micro's help is given up by then.
         hurry_s: the same when the relay must end.
@@ -67,6 +80,7 @@ class ConversationSettings:
     unsent_ms: float = 120_000.0
     window_frames: int = 4_096
     replay_ms: float = 150_000.0
+    replay_speed: float = 0.0
     too_far_ahead_ms: float = 15_000.0
     too_fast_ratio: float = 3.0
     too_fast_s: float = 30.0
@@ -77,10 +91,19 @@ class ConversationSettings:
     prime_ms: float = 100.0
     nudge_s: float = 15.0
     nudges: int = 2
-    answer_within_s: float = 15.0
+    answer_within_s: float = 8.0
+    first_answer_within_s: float = 15.0
+    answer_over_speech_within_s: float = 30.0
+    turn_gap_s: float = 5.0
+    pause_ms: float = 3_000.0
+    tell_within_s: float = 2.5
+    suspect_again_s: float = 15.0
     wrap_up_s: float = 30.0
     last_words_s: float = 5.0
     renew_s: float = 440.0
+    renew_by_s: float = 465.0
+    renew_overlap_ms: float = 3_000.0
+    credentials_margin_s: float = 60.0
     assess_within_s: float = 25.0
     finish_within_s: float = 45.0
     hurry_s: float = 10.0

@@ -7,14 +7,18 @@ from typing import Final
 from gateway.core.conversation.course import Alarm, Course
 from gateway.core.conversation.dialogue import Dialogue
 from gateway.core.conversation.examiner import Phase
-from gateway.core.conversation.line import MayaLine, Stream, StreamState
+from gateway.core.conversation.line import HEAR_ALL_AGAIN, HEAR_NOTHING_AGAIN, MayaLine, Stream, StreamState
 from gateway.core.conversation.states import State
+from gateway.core.conversation.watch import Verdict
 from gateway.core.exam import PartPlan
 from gateway.core.nova_events import Fault
 from gateway.core.prompts import Direction
 
 _HEALTHY_MS: Final = 30_000.0
 """A stream that lived this long was no failed attempt."""
+
+_SPOKE_WELL_MS: Final = 10_000.0
+"""Nor was one that spoke and lived this long."""
 
 _RENEW_AGAIN_MS: Final = 1_000.0
 
@@ -27,7 +31,8 @@ class StreamKeeper:
     """Decides when a stream is opened and when it takes over.
 
     A lost stream is followed at once, then after 1 s, 2 s, 4 s with jitter. The same way of opening a successor
-    serves the change between parts and the renewal of an ageing stream; these wait for a pause.
+    serves the change between parts, which waits for its moment, and the renewal of a stream that nears its end or is
+    suspected to be dead: its successor takes over in a pause, or, when there is no time for one, at once.
     """
 
     course: Course
@@ -36,25 +41,31 @@ class StreamKeeper:
     jitter: Callable[[], float]
     _attempts: int = 0
     _with_history: bool = True
+    _with_replay: bool = True
+    _has_served: bool = False
+    _unanswered: Direction | None = None
+    _suspected: Stream | None = None
+
+    # Opening
 
     def open_wanted(self, now_ms: float) -> None:
         """Open the stream that is wanted: of this part, or of the next when this one is at its end."""
         examiner = self.dialogue.examiner
         if examiner is None:
-            self._open(self.course.settings.plan.part(1), Direction.BEGIN, now_ms)
-        elif self.line.current is None:
-            self._open(examiner.plan, self._cue_to_continue(), now_ms)
-        else:
-            following = self.following(examiner.plan)
-            if following is not None:
-                self._open(following, Direction.BEGIN, now_ms)
+            self._open(self.course.settings.plan.part(1), now_ms)
+            return
+        following = self.following(examiner.plan)
+        if self.line.current is None and (examiner.phase is not Phase.OVER or following is None):
+            self._open(examiner.plan, now_ms)
+        elif following is not None:
+            self._open(following, now_ms)
 
     def prepare(self, following: PartPlan, now_ms: float) -> None:
         """Open the stream of the part that follows, beside the current one."""
         successor = self.line.successor
         is_coming = self.course.alarms.is_set(Alarm.REOPEN) or (successor is not None and successor.plan is following)
         if not is_coming:
-            self._open(following, Direction.BEGIN, now_ms)
+            self._open(following, now_ms)
 
     def is_prepared(self, following: PartPlan) -> bool:
         """Whether the stream of the part that follows may take over."""
@@ -66,91 +77,193 @@ class StreamKeeper:
         parts = self.course.settings.plan.parts
         return parts[plan.part] if plan.part < len(parts) else None
 
-    def take_over(self, now_ms: float, *, replay: bool) -> Stream | None:
-        """Let the successor be the current stream; return the one it follows."""
-        predecessor = self.line.promote(now_ms, replay=replay)
-        self.course.alarms.set(Alarm.RENEW, now_ms + self.course.settings.renew_s * 1000)
-        self.course.alarms.cancel(Alarm.TELL_RECONNECTING)
-        return predecessor
-
     def opened(self, stream: Stream, now_ms: float) -> None:
         """A stream is open that follows a lost one, or an ageing one. That of the next part waits for its moment."""
         if stream.plan.part != self.dialogue.part:
             return
         if self.line.current is None:
-            self.take_over(now_ms, replay=True)
-            self.dialogue.status("listening")
-            self.course.record("stream_recovered", attempt=self._attempts)
+            self._recovered(now_ms)
         else:
-            self._renewed(stream, now_ms)
+            self._renewed(self.line.current, stream, now_ms)
 
-    def lost(self, stream: Stream, fault: Fault, now_ms: float) -> bool:
-        """A stream is lost; try again. Return whether there is hope."""
-        if now_ms - stream.opened_at_ms > _HEALTHY_MS:
-            self._attempts = 0
-        if self.line.current is not None and self.line.current.plan is stream.plan:
-            self.course.alarms.set(Alarm.RENEW, now_ms + _RENEW_AFTER_FAILURE_MS)
-            return True
-        self._with_history = fault.with_history
-        settings = self.course.settings
-        if not fault.retryable or self._attempts >= settings.retries:
-            return False
-        delay_ms = 0.0
-        if self._attempts:
-            delay_ms = settings.retry_after_ms * 2.0 ** (self._attempts - 1) * (0.5 + self.jitter())
-        self._attempts += 1
-        self.course.alarms.set(Alarm.REOPEN, now_ms + delay_ms)
-        if not self.course.alarms.is_set(Alarm.TELL_RECONNECTING):
-            self.course.alarms.set(Alarm.TELL_RECONNECTING, now_ms + settings.reconnecting_after_ms)
-        return True
+    # Taking over
 
-    def silent_stream(self, now_ms: float) -> Stream | None:
-        """The current stream, if it owes an answer for too long: one that fell silent looks like one that is idle.
+    def begin_part(self, now_ms: float) -> Stream | None:
+        """Let the stream of a new part take over; return the one it follows.
 
-        It is looked at whenever anything happens; acknowledgements alone happen twice a second.
+        The first part's stream hears what was captured before it was open, another's nothing that was heard before.
         """
-        current = self.line.current
-        if current is None or current.asked_at_ms is None or self.dialogue.learner_speaks:
-            return None
-        is_late = now_ms - current.asked_at_ms > self.course.settings.answer_within_s * 1000
-        return current if is_late else None
-
-    def tell_reconnecting(self, _now_ms: float) -> None:
-        """A recovery takes long enough for the learner to wonder."""
-        examiner = self.dialogue.examiner
-        waits = self.line.current is None or (examiner is not None and examiner.phase is Phase.OVER)
-        if waits and self.course.state is State.TALKING:
-            self.dialogue.status("reconnecting", attempt=self._attempts)
-
-    def renew(self, now_ms: float) -> None:
-        """Open a fresh stream for an ageing one, in a pause."""
-        if self.course.state is not State.TALKING or self.line.current is None or self.line.successor is not None:
-            return
-        if self.dialogue.quiet:
-            self._open(self.line.current.plan, None, now_ms)
-        else:
-            self.course.alarms.set(Alarm.RENEW, now_ms + _RENEW_AGAIN_MS)
+        self._unanswered = None
+        return self._take_over(now_ms, Direction.BEGIN, HEAR_NOTHING_AGAIN)
 
     def part_began(self) -> None:
         """A part has its stream: earlier failures count no more."""
         self._attempts = 0
-        self._with_history = True
+        self._with_history = self._with_replay = True
 
-    def _open(self, plan: PartPlan, cue: Direction | None, now_ms: float) -> None:
-        history = self.dialogue.history() if self._with_history else []
-        self.line.open(plan, history, cue, now_ms)
+    def _recovered(self, now_ms: float) -> None:
+        if not self._with_replay:
+            self.dialogue.give_up_speech()
+        self._take_over(now_ms, self._cue(), HEAR_ALL_AGAIN if self._with_replay else HEAR_NOTHING_AGAIN)
+        self.dialogue.status("thinking" if self.dialogue.answer_is_due else "listening")
+        self.course.record("stream_recovered", attempt=self._attempts)
 
-    def _cue_to_continue(self) -> Direction | None:
-        if not self.dialogue.maya_has_begun and self.dialogue.examiner is not None:
-            return self.dialogue.examiner.opening_cue
-        return Direction.CONTINUE if self.dialogue.maya_owes else None
-
-    def _renewed(self, stream: Stream, now_ms: float) -> None:
-        current = self.line.current
-        if current is not None and self.dialogue.quiet:
-            self.dialogue.leave_stream(current.heard_ms, again=False)
-            self.take_over(now_ms, replay=False)
-            self.line.close(current)
-        else:  # something was said meanwhile that it does not know
+    def _renewed(self, current: Stream, stream: Stream, now_ms: float) -> None:
+        """Change from a stream that still serves, or may do so, to a fresh one."""
+        urgent = self._suspected is current or self._must_change(current, now_ms)
+        if self.dialogue.said != stream.said_before or not (self.dialogue.quiet or urgent):
+            # Something was said meanwhile that it does not know.
+            self._suspected = None
             self.line.close(stream)
             self.course.alarms.set(Alarm.RENEW, now_ms + _RENEW_AGAIN_MS)
+            return
+        in_a_pause = self.dialogue.quiet and self._suspected is not current
+        cue, from_ms = None, HEAR_ALL_AGAIN
+        if in_a_pause:
+            # The service may not have told yet of speech that has just begun.
+            from_ms = current.heard_ms - self.course.settings.renew_overlap_ms
+        self.dialogue.leave_stream(current.heard_ms, again=not in_a_pause)
+        if not in_a_pause:
+            self._unanswered = current.cue or current.unanswered
+            cue = self._cue()
+        self._take_over(now_ms, cue, from_ms)
+        self.line.close(current)
+        self.course.record("stream_renewed", age_ms=now_ms - current.opened_at_ms)
+
+    def _take_over(self, now_ms: float, cue: Direction | None, replay_from_ms: float) -> Stream | None:
+        predecessor = self.line.promote(now_ms, cue=cue, replay_from_ms=replay_from_ms)
+        self._suspected = self._unanswered = None
+        current = self.line.current
+        assert current is not None
+        self.course.alarms.set(Alarm.RENEW, self._renew_at_ms(current, now_ms))
+        self.course.alarms.cancel(Alarm.TELL_RECONNECTING)
+        return predecessor
+
+    def _cue(self) -> Direction | None:
+        """What the successor of a lost stream is told: what the lost one left undone."""
+        dialogue = self.dialogue
+        if not dialogue.maya_has_begun:
+            return Direction.BEGIN
+        if self._unanswered is not None:
+            return self._unanswered
+        if dialogue.speech_pending or not dialogue.maya_owes:
+            return None
+        is_closing = dialogue.examiner is not None and dialogue.examiner.phase is Phase.CLOSING
+        return Direction.WRAP_UP if is_closing else Direction.CONTINUE
+
+    # Losing
+
+    def lost(self, stream: Stream, fault: Fault, now_ms: float) -> bool:
+        """A stream is lost; try again. Return whether there is hope."""
+        self._has_served |= stream.has_spoken
+        lived_ms = now_ms - stream.opened_at_ms
+        if lived_ms > _HEALTHY_MS or (stream.has_spoken and lived_ms > _SPOKE_WELL_MS):
+            self._attempts = 0
+        if self.line.current is not None and self.line.current.plan is stream.plan:
+            self.course.alarms.set(Alarm.RENEW, now_ms + _RENEW_AFTER_FAILURE_MS)
+            return True
+        if stream.plan.part == self.dialogue.part:
+            self._unanswered = stream.cue or stream.unanswered or self._unanswered
+        return self._try_again(fault, now_ms)
+
+    def _try_again(self, fault: Fault, now_ms: float) -> bool:
+        settings, alarms = self.course.settings, self.course.alarms
+        # What was accepted a moment ago will be so again: credentials change, a refusal was for another reason.
+        hopeless = not fault.retryable and not self._has_served
+        if hopeless or self._attempts >= settings.retries:
+            return False
+        # Once more with what was being said when a policy blocked something; it may have been another thing.
+        self._with_replay = fault is not Fault.CONTENT_FILTERED or not self._attempts
+        self._with_history = fault.with_history
+        delay_ms = 0.0
+        if self._attempts:
+            delay_ms = settings.retry_after_ms * 2.0 ** (self._attempts - 1) * (0.5 + self.jitter())
+        self._attempts += 1
+        if not self._is_being_followed():
+            alarms.set(Alarm.REOPEN, now_ms + delay_ms)
+        if self.dialogue.reconnecting:
+            self.tell_reconnecting(now_ms)
+        elif not alarms.is_set(Alarm.TELL_RECONNECTING):
+            alarms.set(Alarm.TELL_RECONNECTING, now_ms + settings.reconnecting_after_ms)
+        return True
+
+    def _is_being_followed(self) -> bool:
+        """Whether a successor is on its way that serves as well as a new one."""
+        successor, examiner = self.line.successor, self.dialogue.examiner
+        if successor is None or examiner is None or not self._with_history:
+            return False
+        if examiner.phase is Phase.OVER:
+            return successor.plan is self.following(examiner.plan)
+        return successor.plan is examiner.plan and successor.said_before == self.dialogue.said
+
+    def tell_reconnecting(self, now_ms: float) -> None:
+        """A recovery takes long enough for the learner to wonder."""
+        examiner, alarms = self.dialogue.examiner, self.course.alarms
+        waits = self.line.current is None or (examiner is not None and examiner.phase is Phase.OVER)
+        if waits and self.course.state is State.TALKING:
+            at_ms = alarms.at_ms(Alarm.REOPEN)
+            retry_in_ms = 0.0 if at_ms is None else max(0.0, at_ms - now_ms)
+            self.dialogue.status("reconnecting", attempt=self._attempts, retry_in_ms=round(retry_in_ms))
+
+    # Watching
+
+    def watch(self, now_ms: float) -> Stream | None:
+        """Look after the current stream; return it when it must be taken for dead.
+
+        It is looked at whenever anything happens, and each second while it owes something.
+        """
+        current = self.line.current
+        if current is None:
+            return None
+        self.line.play_on(now_ms)
+        match self.line.watch.look(now_ms):
+            case Verdict.DEAD:
+                return current
+            case Verdict.ASK:
+                self.line.direct(Direction.CONTINUE, now_ms)
+            case Verdict.SUSPECT if self.line.successor is None:
+                self._suspected = current
+                self._open(current.plan, now_ms)
+            case _:
+                pass
+        return None
+
+    def next_timer_ms(self) -> float | None:
+        """When `watch` is due though nothing happens."""
+        if self.line.current is None:
+            return None
+        moments = (self.line.next_timer_ms(), self.line.watch.next_timer_ms())
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    # Renewal
+
+    def renew(self, now_ms: float) -> None:
+        """Open a fresh stream for an ageing one, in a pause while there is time."""
+        current = self.line.current
+        if self.course.state is not State.TALKING or current is None:
+            return
+        may_change = self.dialogue.quiet or (self._must_change(current, now_ms) and not self.dialogue.maya_speaks)
+        if self.line.successor is None and may_change:
+            self._open(current.plan, now_ms)
+        else:
+            self.course.alarms.set(Alarm.RENEW, now_ms + _RENEW_AGAIN_MS)
+
+    def _renew_at_ms(self, stream: Stream, now_ms: float) -> float:
+        """When to look for a pause; credentials that end soon already will not be better at once."""
+        settings = self.course.settings
+        at_ms = stream.opened_at_ms + settings.renew_s * 1000
+        if stream.ends_at_ms is not None:
+            margin_ms = settings.credentials_margin_s * 1000
+            at_ms = min(at_ms, max(stream.ends_at_ms - margin_ms, now_ms + margin_ms / 4))
+        return at_ms
+
+    def _must_change(self, stream: Stream, now_ms: float) -> bool:
+        """Whether the stream ends before another pause is sure to come."""
+        settings = self.course.settings
+        ends_ms = stream.ends_at_ms
+        is_old = now_ms >= stream.opened_at_ms + settings.renew_by_s * 1000
+        return is_old or (ends_ms is not None and now_ms >= ends_ms - settings.credentials_margin_s * 1000 / 4)
+
+    def _open(self, plan: PartPlan, now_ms: float) -> None:
+        history = self.dialogue.history() if self._with_history else []
+        self.line.open(plan, history, now_ms, said_before=self.dialogue.said)

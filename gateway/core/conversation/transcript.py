@@ -7,6 +7,9 @@ from typing import Final, Literal
 from gateway.core.nova_events import HistoryTurn, Role
 
 Who = Literal["maya", "learner"]
+_CRUMB_MS: Final = 0.001
+"""What floating point leaves over is no sound."""
+
 _ROLES: Final[dict[Who, Role]] = {"maya": Role.ASSISTANT, "learner": Role.USER}
 
 
@@ -94,7 +97,7 @@ class MayaTurn:
         left_ms = self.heard_ms if self.heard_ms is not None else self.sound_ms
         words: list[str] = []
         for sentence in self.sentences:
-            if left_ms <= 0:
+            if left_ms <= _CRUMB_MS:
                 break
             spoken = sentence.text.split()
             if sentence.sound_ms > left_ms:

@@ -11,10 +11,11 @@ from gateway.core.conversation.dialogue import Dialogue
 from gateway.core.conversation.downlink import Downlink
 from gateway.core.conversation.examiner import Examiner, Phase
 from gateway.core.conversation.inputs import PostOutcome
-from gateway.core.conversation.line import MayaLine, StreamEvent
+from gateway.core.conversation.line import HEAR_NOTHING_AGAIN, MayaLine, StreamEvent
 from gateway.core.conversation.settings import ConversationSettings
 from gateway.core.conversation.transcript import Transcript
 from gateway.core.conversation.uplink import Frame
+from gateway.core.conversation.watch import Owed
 from gateway.core.exam import build_plan
 from gateway.core.nova_events import (
     AudioOutput,
@@ -47,9 +48,9 @@ class Talk:
         self.line = MayaLine(SETTINGS, self.actions.append, lambda: "prompt")
         self.transcript = Transcript()
         self.dialogue = Dialogue(self.link, self.line, self.transcript)
-        stream = self.line.open(PLAN, [], None, 0.0)
+        stream = self.line.open(PLAN, [], 0.0)
         stream.move(StreamEvent.OPENED)
-        self.line.promote(0.0, replay=False)
+        self.line.promote(0.0, cue=None, replay_from_ms=HEAR_NOTHING_AGAIN)
         self.dialogue.examiner = Examiner(PLAN, SETTINGS, 0.0)
         self.told: list[dict[str, Any]] = []
 
@@ -299,14 +300,50 @@ def test_captions_are_as_long_as_a_message_may_be(talk):
     assert [len(text) for _, text in talk.utterances()] == [5_000, 5_000]
 
 
-def test_a_stream_that_speaks_or_hears_speech_is_alive(talk):
-    """It owes no answer any more; text that comes late is none."""
-    for sign in (UserSpeechStart(0.0), AudioOutput("a", "AAAA", 3)):
-        talk.line.direct(Direction.NUDGE, 0.0)
-        talk.hear(TextOutput("f", Role.USER, "text"))
-        assert talk.line.current.asked_at_ms == 0.0
-        talk.hear(sign)
-        assert talk.line.current.asked_at_ms is None
+def test_a_direction_is_answered_by_maya_alone(talk):
+    """Text that comes late is no answer; her first words are."""
+    talk.line.direct(Direction.WRAP_UP, 0.0)
+    talk.maya_said("text")
+    talk.learner_says("text")
+    assert talk.line.current.unanswered is Direction.WRAP_UP
+    talk.maya_says("Thank you.")
+    assert talk.line.current.unanswered is None
+
+
+@pytest.mark.parametrize(
+    ("direction", "kept"),
+    [(Direction.NUDGE, False), (Direction.START_TALK, False), (Direction.CONTINUE, False), (Direction.END_TALK, True)],
+)
+def test_whoever_speaks_need_not_be_asked_to(talk, direction, kept):
+    """Such a direction is not given again to a successor."""
+    talk.line.direct(direction, 0.0)
+    talk.hear(UserSpeechStart(0.0))
+    assert (talk.line.current.unanswered is direction) is kept
+
+
+@pytest.mark.parametrize(
+    ("phase", "owed"),
+    [
+        (Phase.ASKING, Owed.ANSWER),
+        (Phase.TALKING, Owed.ANSWER),
+        (Phase.PREPARING, Owed.NOTHING),
+        (Phase.CLOSING, Owed.NOTHING),
+    ],
+)
+def test_an_answer_is_due_only_to_an_answer(talk, phase, owed):
+    """What the learner mutters while preparing, or says after the closing line, Maya may leave unanswered."""
+    talk.dialogue.examiner.phase = phase
+    talk.learner_says("well")
+    assert talk.line.watch.owed is owed
+    assert ("thinking" in [message.get("state") for message in talk.phone()]) is (owed is Owed.ANSWER)
+
+
+def test_no_answer_is_due_to_speech_that_maya_has_answered_already(talk):
+    """She was told to stop the learner, who went on for a moment."""
+    talk.hear(UserSpeechStart(0.0))
+    talk.maya_says("Thank you.")
+    talk.hear(UserSpeechEnd(3_000.0, 3_400.0), TextOutput("u", Role.USER, "and so on"))
+    assert talk.line.watch.owed is Owed.NOTHING
 
 
 def test_containers_that_are_never_closed_are_few(talk):
