@@ -27,6 +27,7 @@ class Learner:
         rng: decides what is said and when Maya is interrupted.
         barge_in: how likely it is that a turn of Maya's is spoken over.
         said: every utterance that was spoken, in order.
+        spoken_ms: how much of the utterance under way has been spoken, 0 when there is none.
     """
 
     phone: Phone
@@ -34,6 +35,7 @@ class Learner:
     rate: int
     barge_in: float = 0.0
     said: list[str] = field(default_factory=list)
+    spoken_ms: float = 0.0
     _speech: bytes = b""
     _speaking: bool = False
     _turns_in_part: int = 0
@@ -60,6 +62,7 @@ class Learner:
             self._speech = say(self._next_answer(), self.rate)
             self._maya_spoke = False
             self._interrupt_after_ms = None
+        self.spoken_ms = self.spoken_ms + frame_ms if self._speech else 0.0
         piece, self._speech = self._speech[:length], self._speech[length:]
         return piece + bytes(length - len(piece))
 

@@ -9,9 +9,11 @@ from functools import lru_cache, partial
 from typing import Any
 
 from gateway.core.assessment import MicroRequest
-from gateway.core.nova_events import Fault, OutputEvent, classify, parse_event
+from gateway.core.nova_events import Fault, OutputEvent, UnknownEvent, classify, parse_event
 from infra.local.nova.actions import Cut, Emit, EmitAudio, ExpectToolResult, Fail, Finish, Speak, Transcribe
 from infra.local.nova.engine import SessionEngine
+from infra.local.nova.faults import Effect, parse_order
+from infra.local.nova.faults import Fault as Ordered
 from infra.local.nova.inputs import AudioReceived
 from infra.local.nova.interfaces import Ears, Endpointing, HistoryMessage, Mind, ToolSpec
 from infra.local.nova.minds import make_mind
@@ -24,9 +26,12 @@ from tests.world.clock import Clock, Timer
 
 MODEL = "amazon.nova-2-sonic-v1:0"
 OPENING_MS = 120.0
+OPEN_TIMEOUT_MS = 12_000.0
 _WIRE_MS = 1.0
+_AT_OPENING = frozenset({Effect.REFUSE, Effect.REFUSE_CONNECTION, Effect.NO_HEADERS})
 
 say = lru_cache(maxsize=512)(speak_plain)
+understand = lru_cache(maxsize=512)(hear_plain)
 
 
 class Faculties:
@@ -46,7 +51,8 @@ class Session:
     Attributes:
         sent_bytes: the learner's speech that it was sent.
         heard_to: the frame of the phone after the last one that it was sent.
-        lost: it ended by a fault.
+        lost: it ended by a fault, or is dead.
+        muted: it is dead: open, and says nothing more.
     """
 
     stream_id: int
@@ -60,6 +66,7 @@ class Session:
     sent_bytes: int = 0
     heard_to: int = 0
     lost: bool = False
+    muted: bool = False
 
 
 class VirtualNova:
@@ -87,13 +94,18 @@ class VirtualNova:
         self._said, self._opened, self._ended = said, opened, ended
         self.sessions: dict[int, Session] = {}
         self.refuse: list[Fault] = []
+        self.spoil: list[Ordered] = []
+        self.opening_ms = OPENING_MS
         self._timers: dict[int, Timer] = {}
 
     def open(self, stream_id: int, events: Sequence[bytes]) -> None:
         """Open a stream, or refuse it as `refuse` says."""
         if self.refuse:
             fault = self.refuse.pop(0)
-            self._clock.after(OPENING_MS, lambda: self._ended(stream_id, fault))
+            self._clock.after(self.opening_ms, lambda: self._ended(stream_id, fault))
+            return
+        if self.spoil:
+            self._spoil_opening(stream_id, self.spoil.pop(0))
             return
         profile = PROFILES[MODEL]
         engine = SessionEngine(
@@ -109,7 +121,7 @@ class VirtualNova:
         self._timers[stream_id] = Timer(
             self._clock, lambda: None if session.over else engine.next_timer_ms(), lambda: self._tick(session)
         )
-        self._clock.after(OPENING_MS, lambda: self._opened(stream_id))
+        self._clock.after(self.opening_ms, lambda: self._opened(stream_id))
         self.send(stream_id, events)
 
     def send(self, stream_id: int, events: Sequence[bytes], *, heard_to: int = 0) -> None:
@@ -131,11 +143,36 @@ class VirtualNova:
             self._clock.after(_WIRE_MS, lambda: setattr(session, "over", True))
 
     def lose(self, stream_id: int, fault: Fault = Fault.STREAM_LOST) -> None:
-        """Lose a stream."""
+        """Lose a stream; what it said before still arrives."""
         session = self.sessions[stream_id]
         if not session.over:
             session.over = session.lost = True
-            self._ended(stream_id, fault)
+            self._clock.after(_WIRE_MS, lambda: self._ended(stream_id, fault))
+
+    def strike(self, stream_id: int, name: str) -> None:
+        """Have a fault of the stand-in happen to a stream now; one of opening loses it and hits its successor."""
+        ordered = parse_order({"fault": name}).fault
+        session = self.sessions[stream_id]
+        if ordered.effect in _AT_OPENING:
+            self.spoil.append(ordered)
+            self.lose(stream_id)
+        elif ordered.effect in (Effect.MUTE, Effect.GOAWAY):
+            session.muted = session.lost = True
+        elif ordered.effect is Effect.BEHAVE:
+            session.engine.behaviour = ordered.behave(session.engine.behaviour)
+        elif ordered.effect is Effect.UNKNOWN_EVENT:
+            self._said(stream_id, UnknownEvent("novel"))
+        else:
+            self.lose(stream_id, _meaning(ordered))
+
+    def spoil_next(self, name: str) -> None:
+        """Have a fault happen to the next stream that is opened, as it opens."""
+        self.spoil.append(parse_order({"fault": name}).fault)
+
+    def _spoil_opening(self, stream_id: int, ordered: Ordered) -> None:
+        late = ordered.effect is Effect.NO_HEADERS
+        fault = _meaning(ordered)
+        self._clock.after(OPEN_TIMEOUT_MS if late else self.opening_ms, lambda: self._ended(stream_id, fault))
 
     def vanish(self) -> None:
         """The relay that held the streams is gone."""
@@ -182,6 +219,8 @@ class VirtualNova:
     def _do(self, session: Session, action: Any) -> None:
         now_ms = self._clock.now_ms
         match action:
+            case Emit() | EmitAudio() | Fail() | Finish() if session.muted:
+                pass
             case Emit(name, body):
                 if name == "contentEnd" and body["type"] == "AUDIO" and body["stopReason"] != "PARTIAL_TURN":
                     session.said.append(bytearray())
@@ -196,7 +235,7 @@ class VirtualNova:
             case ExpectToolResult(tool_use_id):
                 session.validator.tool_called(tool_use_id)
             case Transcribe(utterance, request) if isinstance(request, Utterance):
-                session.engine.transcribed(utterance, hear_plain(request.pcm, request.rate), now_ms)
+                session.engine.transcribed(utterance, understand(request.pcm, request.rate), now_ms)
             case Speak(sentence, text, rate, _):
                 session.engine.spoken(sentence, say(text, rate), now_ms)
             case Fail(error):
@@ -212,6 +251,13 @@ class VirtualNova:
         session.over = session.lost = True
         fault = classify(str(error.exception_type), error.message)
         self._clock.after(_WIRE_MS, lambda: self._ended(session.stream_id, fault))
+
+
+def _meaning(ordered: Ordered) -> Fault:
+    """What the gateway's adapter makes of a fault; what has no name of the service's is a loss."""
+    given = ordered.parameters
+    kind = given.get("type", given.get("code", ""))
+    return classify(kind if isinstance(kind, str) else "", str(given.get("message", "")))
 
 
 def _speech_bytes(event: bytes) -> int:

@@ -86,7 +86,7 @@ class VirtualRelay:
             world.rng,
             world.nova_settings,
             said=lambda number, event: self.feed(StreamSaid(number, event)),
-            opened=lambda number: self.feed(StreamOpened(number)),
+            opened=lambda number: self.feed(StreamOpened(number, world.credentials_live_ms)),
             ended=lambda number, fault: self.feed(StreamEnded(number, fault)),
         )
         self._timer = Timer(world.clock, self._next_timer_ms, self._tick)
@@ -151,6 +151,8 @@ class VirtualRelay:
     def _do_all(self) -> None:
         for action in self.conversation.take_actions():
             self._do(action)
+        for look in self.world.after_step:
+            look()
         self._timer.arm()
 
     def _do(self, action: Action) -> None:
@@ -180,6 +182,7 @@ class VirtualRelay:
                 after(2 * _STORE_MS, self._release)
             case Record():
                 world.records.append(action)
+                world.recorded_at_ms.append(world.clock.now_ms)
             case Finish():
                 self.finished = True
                 self._release()

@@ -328,9 +328,10 @@ class Conversation:
                 self._fail(Internal(f"please quote {self._course.support_code}"), now_ms)
 
     def _open_the_test(self, stream: Stream, now_ms: float) -> None:
-        self._streams.begin_part(now_ms)
+        taken_up = self._dialogue.examiner is not None
+        self._streams.begin(now_ms, taken_up=taken_up)
         self._course.go(Event.LINE_OPEN)
-        if self._dialogue.examiner is not None:
+        if taken_up:
             self._succession.line_is_back(now_ms)
             return
         self._succession.began_ms = now_ms
@@ -379,7 +380,7 @@ class Conversation:
     def _lose(self, stream: Stream, fault: Fault, now_ms: float) -> None:
         state, was_current = stream.state, stream is self._line.current
         self._line.lost(stream)
-        self._course.record("stream_lost", fault=fault.label, part=stream.plan.part)
+        self._course.record("stream_lost", fault=fault.label, part=stream.plan.part, state=state.value)
         if state is StreamState.ASSESSING:
             self._ending.stream_failed(stream.plan.part, now_ms)
         elif self.state in (State.CONNECTING, State.TALKING):

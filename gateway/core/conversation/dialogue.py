@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from gateway.core.conversation.downlink import Downlink
-from gateway.core.conversation.examiner import Examiner, PartEvent, Phase
+from gateway.core.conversation.examiner import Examiner, PartEvent
 from gateway.core.conversation.line import MayaLine
-from gateway.core.conversation.transcript import MayaTurn, Transcript
+from gateway.core.conversation.transcript import TYPICAL_LETTER_MS, MayaTurn, Transcript
 from gateway.core.conversation.watch import Sign
 from gateway.core.messages import MAX_TEXT_CHARS, Status
 from gateway.core.messages import Transcript as Caption
@@ -34,9 +34,6 @@ _OPEN_CONTENTS: Final = 64
 _AUDIBLE_MS: Final = 20.0
 """Less of Maya's speech than this is not worth an interruption: by the clocks of both ends it has been played."""
 
-_NO_ANSWER_DUE: Final = (Phase.PREPARING, Phase.CLOSING, Phase.OVER)
-"""What the learner says then, Maya need not answer."""
-
 _MS_PER_WORD: Final = 400.0
 """Speaking time of a word where the service does not say when speech began and ended."""
 
@@ -48,6 +45,7 @@ class _Speech:
     Attributes:
         began_ms: where it begins in the sound of its stream, None where the service does not tell.
         ended_ms: where it ends, None while it lasts or where the service does not tell.
+        understood_ms: up to where its text will be that of the sound, None where the service does not tell.
         over: the learner has finished, and its text is waited for.
         answer_due: whether Maya has to answer it; settled when it is over.
         overtaken: Maya has begun to speak while it lasted.
@@ -56,6 +54,7 @@ class _Speech:
 
     began_ms: float | None = None
     ended_ms: float | None = None
+    understood_ms: float | None = None
     over: bool = False
     answer_due: bool = True
     overtaken: bool = False
@@ -82,6 +81,7 @@ class Dialogue:
         self._transcript = transcript
         self._turns = 0
         self._utterances = 0
+        self._letter_ms = TYPICAL_LETTER_MS
         self._open: MayaTurn | None = None
         self._unsettled: list[MayaTurn] = []
         self._deaf_to_model = False
@@ -285,6 +285,7 @@ class Dialogue:
             self._deaf_to_model = False
             return
         self._open.complete = True
+        self._letter_ms = self._open.measured_letter_ms
         self._close_turn()
         self.status("listening", at_once=False)
         if self.examiner is not None:
@@ -319,7 +320,7 @@ class Dialogue:
     def _turn(self) -> MayaTurn:
         if self._open is None:
             self.settle()
-            self._open = MayaTurn(self._turns, self.part)
+            self._open = MayaTurn(self._turns, self.part, letter_ms=self._letter_ms)
             self._turns += 1
             if self._speech is not None and not self._speech.over:
                 self._speech.overtaken = True
@@ -355,6 +356,8 @@ class Dialogue:
         self._deaf_to_model = False
         speech = self._speech or _Speech()
         speech.ended_ms = event.offset_ms
+        # What came between the end and its discovery was silence; a frame may begin before the one and end after it.
+        speech.understood_ms = event.offset_ms if event.detection_offset_ms is None else event.detection_offset_ms
         self._speech = speech
         self._learner_finished(speech, now_ms)
 
@@ -366,20 +369,19 @@ class Dialogue:
         self._caption(self._turns, "learner", text, final=True)
         speech, before, self._untold = self._speech or _Speech(), self._untold, None
         if before is not None and not speech.over:  # the learner went on before the text came
-            self._line.settle(before.ended_ms)
+            self._line.settle(before.understood_ms)
             return
         if speech.over:
             self._line.watch.note(Sign.WORDS if speech.answer_due else Sign.LISTENED, now_ms)
         else:
             self._learner_finished(speech, now_ms)
         self._count_speech(text)
-        self._line.settle(speech.ended_ms)
+        self._line.settle(speech.understood_ms)
 
     def _learner_finished(self, speech: _Speech, now_ms: float) -> None:
         """An utterance is over; where Maya has answered it already, or need not, it is the learner's turn again."""
-        phase = None if self.examiner is None else self.examiner.phase
         speech.over = True
-        speech.answer_due = not speech.overtaken and phase not in _NO_ANSWER_DUE
+        speech.answer_due = not speech.overtaken and (self.examiner is None or self.examiner.maya_answers)
         self._line.learner_spoke()
         self._line.watch.note(Sign.ENDED if speech.answer_due else Sign.LISTENED, now_ms)
         if speech.answer_due:

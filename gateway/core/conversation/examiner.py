@@ -79,7 +79,17 @@ class Examiner:
     _maya_owes: bool = False
     _learner_speaks: bool = False
     _talk_begun: bool = False
+    _invited: bool = False
     _wrapping_since_ms: float | None = None
+
+    @property
+    def maya_answers(self) -> bool:
+        """Whether Maya answers what the learner says now: not while the talk is being prepared, nor after the closing line.
+
+        Who begins the talk before being asked to speaks to a Maya who is told to be silent.
+        """
+        unasked = self.phase is Phase.TALKING and not self._invited
+        return not unasked and self.phase not in (Phase.PREPARING, Phase.CLOSING, Phase.OVER)
 
     def move(self, event: PartEvent, now_ms: float) -> None:
         """Go where the table says; a pair that it does not have changes nothing."""
@@ -129,7 +139,8 @@ class Examiner:
             self.move(PartEvent.PREPARED, now_ms)
             self._quiet_since_ms = None
             self._talk_begun = self._learner_speaks  # who talks already is not asked to begin
-            return None if self._talk_begun else Direction.START_TALK
+            self._invited = not self._talk_begun
+            return Direction.START_TALK if self._invited else None
         if self.phase is Phase.TALKING and now_ms >= self.phase_since_ms + self.plan.speak_s * 1000:
             self.move(PartEvent.TALK_TIMED_OUT, now_ms)
             return Direction.END_TALK

@@ -80,14 +80,11 @@ class Invigilator:
         return not self.dialogue.learner_speaks or now_ms >= examiner.phase_since_ms + last_words_ms
 
     def _change_to(self, following: PartPlan, now_ms: float) -> None:
-        current, part = self.line.current, following.part - 1
-        if current is not None:
-            self.dialogue.leave_stream(current.heard_ms, again=False)
-        self.streams.begin_part(now_ms)
-        if current is not None:
-            self.ending.assess(current, now_ms)
+        predecessor = self.streams.begin_part(now_ms)
+        if predecessor is not None:
+            self.ending.assess(predecessor, now_ms)
         else:
-            self.ending.assess_from_words(part, now_ms)
+            self.ending.assess_from_words(following.part - 1, now_ms)
         self.begin_part(following, now_ms)
 
     def _nobody_is_there(self, examiner: Examiner, now_ms: float) -> bool:

@@ -41,6 +41,7 @@ class ConversationSettings:
             A10: usually 1 s).
         first_answer_within_s: the same for the first answer of a stream (SERVICE.md A10: 10 s seen).
         answer_over_speech_within_s: the same for a stage direction that came while the learner was speaking.
+        longest_speech_s: a stream that has not told the end of an utterance for so long is suspected to be dead.
         turn_gap_s: a stream that stops in the middle of Maya's turn for so long is dead (SERVICE.md A4: 0.4 s seen).
         pause_ms: quiet after speech that must end the learner's turn for the service, too (SERVICE.md A5: 2 s).
         tell_within_s: a stream that has not told of such speech this long after the pause is suspected to be dead.
@@ -94,6 +95,7 @@ class ConversationSettings:
     answer_within_s: float = 8.0
     first_answer_within_s: float = 15.0
     answer_over_speech_within_s: float = 30.0
+    longest_speech_s: float = 150.0
     turn_gap_s: float = 5.0
     pause_ms: float = 3_000.0
     tell_within_s: float = 2.5

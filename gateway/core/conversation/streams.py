@@ -9,7 +9,7 @@ from gateway.core.conversation.dialogue import Dialogue
 from gateway.core.conversation.examiner import Phase
 from gateway.core.conversation.line import HEAR_ALL_AGAIN, HEAR_NOTHING_AGAIN, MayaLine, Stream, StreamState
 from gateway.core.conversation.states import State
-from gateway.core.conversation.watch import Verdict
+from gateway.core.conversation.watch import Owed, Verdict
 from gateway.core.exam import PartPlan
 from gateway.core.nova_events import Fault
 from gateway.core.prompts import Direction
@@ -88,13 +88,22 @@ class StreamKeeper:
 
     # Taking over
 
+    def begin(self, now_ms: float, *, taken_up: bool) -> None:
+        """Let the first stream be the current one: it begins the test, or goes on with one that is taken up."""
+        self._take_over(now_ms, self._cue() if taken_up else Direction.BEGIN, HEAR_ALL_AGAIN)
+
     def begin_part(self, now_ms: float) -> Stream | None:
         """Let the stream of a new part take over; return the one it follows.
 
-        The first part's stream hears what was captured before it was open, another's nothing that was heard before.
+        It hears again what the learner is still saying, or has said without the last one telling of it; from one that was
+        lost, whatever has no final transcript.
         """
+        is_lost = self.line.current is None
+        unfinished = is_lost or self.dialogue.speech_pending or self.line.watch.hears_speech
+        if self.line.current is not None:
+            self.dialogue.leave_stream(self.line.current.heard_ms, again=unfinished)
         self._unanswered = None
-        return self._take_over(now_ms, Direction.BEGIN, HEAR_NOTHING_AGAIN)
+        return self._take_over(now_ms, Direction.BEGIN, HEAR_ALL_AGAIN if unfinished else HEAR_NOTHING_AGAIN)
 
     def part_began(self) -> None:
         """A part has its stream: earlier failures count no more."""
@@ -111,13 +120,13 @@ class StreamKeeper:
     def _renewed(self, current: Stream, stream: Stream, now_ms: float) -> None:
         """Change from a stream that still serves, or may do so, to a fresh one."""
         urgent = self._suspected is current or self._must_change(current, now_ms)
-        if self.dialogue.said != stream.said_before or not (self.dialogue.quiet or urgent):
+        if self.dialogue.said != stream.said_before or not (urgent or self._in_a_pause(current)):
             # Something was said meanwhile that it does not know.
             self._suspected = None
             self.line.close(stream)
             self.course.alarms.set(Alarm.RENEW, now_ms + _RENEW_AGAIN_MS)
             return
-        in_a_pause = self.dialogue.quiet and self._suspected is not current
+        in_a_pause = self._in_a_pause(current) and self._suspected is not current
         cue, from_ms = None, HEAR_ALL_AGAIN
         if in_a_pause:
             # The service may not have told yet of speech that has just begun.
@@ -128,7 +137,7 @@ class StreamKeeper:
             cue = self._cue()
         self._take_over(now_ms, cue, from_ms)
         self.line.close(current)
-        self.course.record("stream_renewed", age_ms=now_ms - current.opened_at_ms)
+        self.course.record("stream_renewed", duration_ms=round(now_ms - current.opened_at_ms))
 
     def _take_over(self, now_ms: float, cue: Direction | None, replay_from_ms: float) -> Stream | None:
         predecessor = self.line.promote(now_ms, cue=cue, replay_from_ms=replay_from_ms)
@@ -142,10 +151,10 @@ class StreamKeeper:
     def _cue(self) -> Direction | None:
         """What the successor of a lost stream is told: what the lost one left undone."""
         dialogue = self.dialogue
-        if not dialogue.maya_has_begun:
-            return Direction.BEGIN
         if self._unanswered is not None:
             return self._unanswered
+        if not dialogue.maya_has_begun and dialogue.examiner is not None:
+            return dialogue.examiner.opening_cue
         if dialogue.speech_pending or not dialogue.maya_owes:
             return None
         is_closing = dialogue.examiner is not None and dialogue.examiner.phase is Phase.CLOSING
@@ -242,11 +251,15 @@ class StreamKeeper:
         current = self.line.current
         if self.course.state is not State.TALKING or current is None:
             return
-        may_change = self.dialogue.quiet or (self._must_change(current, now_ms) and not self.dialogue.maya_speaks)
+        may_change = self._in_a_pause(current) or (self._must_change(current, now_ms) and not self.dialogue.maya_speaks)
         if self.line.successor is None and may_change:
             self._open(current.plan, now_ms)
         else:
             self.course.alarms.set(Alarm.RENEW, now_ms + _RENEW_AGAIN_MS)
+
+    def _in_a_pause(self, current: Stream) -> bool:
+        """Whether nothing goes on, and Maya owes nothing."""
+        return self.dialogue.quiet and current.cue is None and self.line.watch.owed is Owed.NOTHING
 
     def _renew_at_ms(self, stream: Stream, now_ms: float) -> float:
         """When to look for a pause; credentials that end soon already will not be better at once."""

@@ -7,6 +7,9 @@ from typing import Final, Literal
 from gateway.core.nova_events import HistoryTurn, Role
 
 Who = Literal["maya", "learner"]
+TYPICAL_LETTER_MS: Final = 65.0
+"""Of a character of English text, spoken at some 160 words a minute."""
+
 _CRUMB_MS: Final = 0.001
 """What floating point leaves over is no sound."""
 
@@ -41,6 +44,7 @@ class MayaTurn:
         complete: all of its speech has come from Nova Sonic.
         interrupted: the learner spoke over it.
         heard_ms: how much of it the learner heard, None until the phone says so.
+        letter_ms: how long Maya takes for a character of text, as far as is known.
     """
 
     turn: int
@@ -49,6 +53,7 @@ class MayaTurn:
     complete: bool = False
     interrupted: bool = False
     heard_ms: float | None = None
+    letter_ms: float = TYPICAL_LETTER_MS
 
     def add_text(self, text: str) -> None:
         """A sentence that Maya is about to say."""
@@ -92,6 +97,13 @@ class MayaTurn:
             return self._heard_text()
         return _join([sentence.text if sentence.final is None else sentence.final for sentence in self.sentences])
 
+    @property
+    def measured_letter_ms(self) -> float:
+        """How long a character took in the sentences whose speech has come to its end."""
+        done = self.sentences if self.complete else self.sentences[:-1]
+        letters = sum(len(sentence.text) for sentence in done)
+        return sum(sentence.sound_ms for sentence in done) / letters if letters else self.letter_ms
+
     def _heard_text(self) -> str:
         """Cut the sentences where the sound stopped, at a word, in proportion to each sentence's sound."""
         left_ms = self.heard_ms if self.heard_ms is not None else self.sound_ms
@@ -99,9 +111,12 @@ class MayaTurn:
         for sentence in self.sentences:
             if left_ms <= _CRUMB_MS:
                 break
+            whole_ms = sentence.sound_ms
+            if not self.complete and sentence is self.sentences[-1]:
+                whole_ms = max(whole_ms, len(sentence.text) * self.measured_letter_ms)  # the rest of it never came
             spoken = sentence.text.split()
-            if sentence.sound_ms > left_ms:
-                spoken = spoken[: int(len(spoken) * left_ms / sentence.sound_ms)]
+            if whole_ms > left_ms:
+                spoken = spoken[: int(len(spoken) * left_ms / whole_ms)]
             words += spoken
             left_ms -= sentence.sound_ms
         return " ".join(words)

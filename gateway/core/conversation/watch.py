@@ -110,8 +110,8 @@ _LOOK_AGAIN_MS: Final = 1_000.0
 _FROZEN_MS: Final = 2_000.0
 """Nobody looked for longer than this: the relay stood still, and the stream was not at fault."""
 
-_LEAST_SPEECH_MS: Final = 1_000.0
-"""Less than this may be a cough."""
+_LEAST_SPEECH_MS: Final = 600.0
+"""Less than this may be a cough, as long as the service has not called it speech."""
 
 
 @dataclass(slots=True)
@@ -130,27 +130,33 @@ class Watch:
     _since_ms: float = 0.0
     _looked_ms: float = 0.0
     _cold: bool = True
+    _limit: tuple[float, Verdict] | None = None
     _ear: Ear = field(default_factory=Ear)
     _unheard_since_ms: float | None = None
     _suspect_again_ms: float = 0.0
     _suspicions: int = 0
 
+    @property
+    def hears_speech(self) -> bool:
+        """Whether the gateway's own ear has heard something loud that the stream has not told the end of."""
+        return self._ear.loud_ms > 0
+
     def begin(self, now_ms: float) -> None:
         """Another stream is current: it owes nothing yet."""
         self.owed = Owed.NOTHING
         self._since_ms = self._looked_ms = now_ms
-        self._cold = True
+        self._cold, self._limit = True, None
         self._forget()
 
     def note(self, sign: Sign, now_ms: float) -> None:
         """Something happened on the stream."""
-        before, self.owed = self.owed, WATCH_TABLE[self.owed][sign]
-        if self.owed is not before or sign in (Sign.ASKED, Sign.SPOKE):
-            self._since_ms = now_ms
+        owed = WATCH_TABLE[self.owed][sign]
         if sign is Sign.SPOKE:
-            self._cold = False
+            self._cold, self._since_ms = False, now_ms
+        if owed is not self.owed:
+            self.owed, self._since_ms, self._limit = owed, now_ms, self._limit_of(owed)
         if sign in _ABOUT_THE_LEARNER:
-            self._suspicions = 0
+            self._suspicions, self._suspect_again_ms = 0, 0.0
         if sign is not Sign.STARTED:
             self._forget()
 
@@ -168,36 +174,40 @@ class Watch:
         if gap_ms > _FROZEN_MS:
             self._since_ms += gap_ms
             self._unheard_since_ms = None
-        deadline = self._deadline()
-        if deadline is not None and now_ms >= deadline[0]:
+        if self._limit is not None and now_ms >= self._since_ms + self._limit[0]:
             self._since_ms = now_ms
-            return deadline[1]
+            return self._limit[1]
         return self._listen(now_ms)
 
     def next_timer_ms(self) -> float | None:
         """When `look` is due though nothing happens."""
-        deadline = self._deadline()
-        moments = [] if deadline is None else [deadline[0]]
-        if self._unheard_since_ms is not None:
-            moments.append(self._suspect_at_ms)
-        return min([*moments, self._looked_ms + _LOOK_AGAIN_MS]) if moments else None
+        unheard = self._unheard_since_ms is not None
+        if self._limit is None and not unheard:
+            return None
+        at_ms = self._looked_ms + _LOOK_AGAIN_MS
+        if self._limit is not None:
+            at_ms = min(at_ms, self._since_ms + self._limit[0])
+        return min(at_ms, self._suspect_at_ms) if unheard else at_ms
 
-    def _deadline(self) -> tuple[float, Verdict] | None:
+    def _limit_of(self, owed: Owed) -> tuple[float, Verdict] | None:
+        """For how many milliseconds something may be owed, and what is to be thought after that."""
         settings = self.settings
         answer_s = settings.first_answer_within_s if self._cold else settings.answer_within_s
         limits_s = {
+            Owed.END: (settings.longest_speech_s, Verdict.SUSPECT),
             Owed.WORDS: (answer_s, Verdict.ASK),
             Owed.ANSWER: (answer_s, Verdict.DEAD),
             Owed.LATER: (settings.answer_over_speech_within_s, Verdict.DEAD),
             Owed.REST: (settings.turn_gap_s, Verdict.DEAD),
         }
-        limit = limits_s.get(self.owed)
-        return None if limit is None else (self._since_ms + limit[0] * 1000, limit[1])
+        limit = limits_s.get(owed)
+        return None if limit is None else (limit[0] * 1000, limit[1])
 
     def _listen(self, now_ms: float) -> Verdict | None:
         """Whether the learner has spoken and long been quiet, and the service has not told."""
         settings, ear = self.settings, self._ear
-        unheard = ear.loud_ms >= _LEAST_SPEECH_MS and ear.still_ms >= settings.pause_ms
+        least_ms = _LEAST_SPEECH_MS if self.owed is Owed.NOTHING else 1.0
+        unheard = ear.loud_ms >= least_ms and ear.still_ms >= settings.pause_ms
         if self.owed not in _LEARNERS_TURN or not unheard:
             self._unheard_since_ms = None
         elif self._unheard_since_ms is None:

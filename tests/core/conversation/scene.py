@@ -62,6 +62,7 @@ GOOD_CALL: dict[str, object] = {
 } | {"strengths": ["Good pace."], "next_steps": ["Link your ideas."]}
 
 _FRAME = base64.b64encode(bytes(3_200)).decode()
+_LOUD_FRAME = base64.b64encode(b"\x00\x10\x00\xf0" * 800).decode()
 _MOST_AT_ONCE = 1_000
 
 
@@ -134,12 +135,15 @@ class Scene:
         """API Gateway says that a connection is gone."""
         self.tell(PhoneLeft(connection))
 
-    def wait(self, ms: float, *, talking: bool = False) -> None:
-        """Let time pass; `talking` has the phone send a frame and all its acknowledgements every 100 ms."""
+    def wait(self, ms: float, *, talking: bool = False, loud: bool = False) -> None:
+        """Let time pass; `talking` has the phone send a frame and all its acknowledgements every 100 ms.
+
+        It is silence, or `loud`.
+        """
         end_ms = self.now_ms + ms
         while talking and self.now_ms + 100 <= end_ms:
             self._let_pass(self.now_ms + 100)
-            self.audio()
+            self.audio(pcm=_LOUD_FRAME if loud else _FRAME)
             self.acknowledge_all()
         self._let_pass(end_ms)
 

@@ -11,7 +11,7 @@ from gateway.core.conversation.dialogue import Dialogue
 from gateway.core.conversation.downlink import Downlink
 from gateway.core.conversation.examiner import Examiner, Phase
 from gateway.core.conversation.inputs import PostOutcome
-from gateway.core.conversation.line import HEAR_NOTHING_AGAIN, MayaLine, StreamEvent
+from gateway.core.conversation.line import HEAR_ALL_AGAIN, HEAR_NOTHING_AGAIN, MayaLine, StreamEvent
 from gateway.core.conversation.settings import ConversationSettings
 from gateway.core.conversation.transcript import Transcript
 from gateway.core.conversation.uplink import Frame
@@ -274,7 +274,7 @@ def test_text_that_comes_when_the_learner_has_gone_on_is_that_of_before(talk):
     talk.hear(UserSpeechStart(1_000.0), UserSpeechEnd(3_000.0, 3_400.0), UserSpeechStart(3_500.0))
     talk.hear(TextOutput("u", Role.USER, "the first"))
     assert talk.dialogue.learner_speaks
-    assert talk.line._kept_ms == 2_000.0
+    assert talk.line.replay.sound_ms == 1_600.0
     talk.hear(UserSpeechEnd(4_500.0, 4_900.0), TextOutput("u", Role.USER, "the second"))
     assert talk.dialogue.spoken_ms == {1: 3_000.0}
     assert not talk.dialogue.learner_speaks
@@ -325,13 +325,13 @@ def test_whoever_speaks_need_not_be_asked_to(talk, direction, kept):
     ("phase", "owed"),
     [
         (Phase.ASKING, Owed.ANSWER),
-        (Phase.TALKING, Owed.ANSWER),
+        (Phase.TALKING, Owed.NOTHING),
         (Phase.PREPARING, Owed.NOTHING),
         (Phase.CLOSING, Owed.NOTHING),
     ],
 )
 def test_an_answer_is_due_only_to_an_answer(talk, phase, owed):
-    """What the learner mutters while preparing, or says after the closing line, Maya may leave unanswered."""
+    """What the learner says before being asked to, or after the closing line, Maya may leave unanswered."""
     talk.dialogue.examiner.phase = phase
     talk.learner_says("well")
     assert talk.line.watch.owed is owed
@@ -388,12 +388,12 @@ def test_speech_without_a_final_transcript_is_kept_for_a_successor(talk):
         talk.line.hear(Frame(pcm, 100.0), 0.0)
     talk.hear(UserSpeechStart(1_000.0), UserSpeechEnd(3_000.0, 3_400.0))
     talk.hear(ContentStart("u", ContentKind.TEXT, Role.USER, Stage.FINAL), TextOutput("u", Role.USER, "words"))
-    successor = talk.line.open(PLAN, [], None, 0.0)
+    successor = talk.line.open(PLAN, [], 0.0)
     successor.move(StreamEvent.OPENED)
     talk.actions.clear()
-    talk.line.promote(0.0, replay=True)
+    talk.line.promote(0.0, cue=None, replay_from_ms=HEAR_ALL_AGAIN)
     replayed = [action for action in talk.actions if isinstance(action, SendEvents)]
-    assert len(replayed) == 10
+    assert len(replayed) == 6
 
 
 def test_the_learner_whose_talk_was_stopped_is_listened_to(talk):

@@ -41,7 +41,9 @@ class Telephone:
         stream.move(StreamEvent.OPENED)
         return stream
 
-    def promote(self, *, cue: Direction | None = None, from_ms: float = HEAR_NOTHING_AGAIN, now_ms: float = 0.0) -> None:
+    def promote(
+        self, *, cue: Direction | None = None, from_ms: float = HEAR_NOTHING_AGAIN, now_ms: float = 0.0
+    ) -> None:
         self.line.promote(now_ms, cue=cue, replay_from_ms=from_ms)
 
     def live(self, cue: Direction | None = None) -> Stream:

@@ -108,7 +108,11 @@ def test_an_error_that_ends_the_conversation_waits_for_a_phone_that_is_away(scen
     """It comes back while the assessment is written, and is told why the test is over."""
     scene.learner()
     scene.leave("a")
-    scene.lose(fault=Fault.ACCESS_REFUSED)
+    scene.lose()
+    for _ in range(300):
+        if scene.conversation._line.successor is not None:
+            scene.lose(scene.newest_stream, Fault.ACCESS_REFUSED)
+        scene.wait(100)
     scene.say(RESUME, "b", 2)
     scene.tell_micro_failed(1)
     scene.save()

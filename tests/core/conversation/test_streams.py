@@ -6,9 +6,10 @@ import pytest
 
 from gateway.core.conversation import State
 from gateway.core.conversation.actions import CloseStream, OpenStream
+from gateway.core.conversation.inputs import Admission, AdmissionSettled, StreamOpened
 from gateway.core.exam import build_plan
 from gateway.core.nova_events import ContentEnd, ContentKind, Fault, StopReason, UserSpeechEnd, UserSpeechStart
-from tests.core.conversation.scene import Scene
+from tests.core.conversation.scene import START, Scene
 
 CONTINUE, BEGIN, PREPARED = "continue where", "begin the part", "preparation time is over"
 
@@ -64,12 +65,94 @@ def test_attempts_are_spaced_and_counted():
 
 
 def test_a_fault_that_no_other_stream_mends_is_not_tried_again():
-    """Wrong credentials stay wrong."""
+    """Credentials that are wrong from the start stay wrong."""
+    scene = Scene()
+    scene.begin()
+    scene.lose(fault=Fault.ACCESS_REFUSED)
+    assert openings(scene) == 1
+    assert scene.state is not State.TALKING
+
+
+def test_what_was_accepted_before_is_tried_again():
+    """Credentials are exchanged while a test is under way: a refusal passes."""
     scene = Scene().talk()
     scene.learner()
     scene.lose(fault=Fault.ACCESS_REFUSED)
-    assert openings(scene) == 1
-    assert scene.state is State.ASSESSING
+    assert openings(scene) == 2
+    scene.open()
+    assert scene.live_stream == 2
+
+
+def test_the_learner_is_told_of_each_attempt():
+    """After a second: which attempt it is, and when the next one follows."""
+    scene = Scene().talk()
+    scene.learner()
+    scene.lose()
+    scene.wait(500, talking=True)
+    scene.lose(scene.newest_stream, Fault.OVERLOADED)
+    scene.wait(600, talking=True)
+    scene.wait(1_000, talking=True)
+    scene.lose(scene.newest_stream, Fault.OVERLOADED)
+    scene.wait(100, talking=True)
+    told_of = [status for status in scene.told("status") if status["state"] == "reconnecting"]
+    assert [(status["attempt"], status["retry_in_ms"]) for status in told_of] == [(2, 500), (3, 2_000)]
+    scene.wait(2_500, talking=True)
+    scene.open()
+    scene.wait(100, talking=True)
+    assert scene.told("status")[-1]["state"] == "thinking"
+
+
+def test_a_direction_that_was_not_answered_is_given_again():
+    """Maya was told to ask for the talk, and her stream was lost before she did."""
+    scene = Scene().begin()
+    scene.part_two()
+    scene.maya("Describe a skill.", ms=100)
+    scene.wait(2_000, talking=True)
+    assert told(scene, PREPARED, 2) == 1
+    scene.lose()
+    scene.open()
+    scene.wait(300, talking=True)
+    assert scene.directions(3)[-1:] == scene.directions(2)[-1:]
+
+
+def test_a_direction_that_the_learner_overtook_is_not_given_again():
+    """They speak already: nobody has to ask them to."""
+    scene = Scene().begin()
+    scene.part_two()
+    scene.maya("Describe a skill.", ms=100)
+    scene.wait(2_000, talking=True)
+    scene.hear(UserSpeechStart(2_500.0))
+    scene.lose()
+    scene.open()
+    scene.wait(300, talking=True)
+    assert scene.directions(3) == []
+
+
+def test_maya_who_was_cut_off_in_her_closing_line_says_it_again():
+    """Nothing else is left to be said in this part."""
+    scene = Scene().talk()
+    close_part_one(scene, ends=False)
+    scene.lose()
+    scene.open()
+    scene.wait(300, talking=True)
+    assert told(scene, "closing line", scene.live_stream) == 1
+
+
+def test_what_a_policy_blocked_is_not_played_for_ever():
+    """It is played to one more stream; the next is told to go on without it."""
+    scene = Scene(nudge_s=1e6).talk()
+    scene.wait(1_000, talking=True)
+    scene.hear(UserSpeechStart(1_000.0))
+    scene.wait(1_000, talking=True)
+    scene.lose(fault=Fault.CONTENT_FILTERED)
+    scene.open()
+    assert scene.frames(2) >= 20
+    scene.wait(100, talking=True)
+    scene.lose(fault=Fault.CONTENT_FILTERED)
+    scene.wait(1_500, talking=True)
+    scene.open()
+    assert scene.frames(3) <= 16
+    assert not scene.conversation._dialogue.speech_pending
 
 
 def test_a_stream_that_lived_long_is_no_failed_attempt():
@@ -139,16 +222,90 @@ def test_a_stream_that_never_says_a_word_is_given_up():
     assert told(scene, BEGIN, 2) == 1
 
 
-def test_a_stream_that_falls_silent_is_asked_and_then_given_up():
-    """Nobody answers the learner: Maya is asked to go on after a while, and her stream is lost if she does not."""
+def test_a_stream_that_leaves_the_learner_unanswered_is_given_up():
+    """Its words are known: another stream answers them."""
+    scene = Scene().talk()
+    scene.wait(1_000, talking=True)
+    scene.learner()
+    scene.wait(7_900, talking=True)
+    assert openings(scene) == 1
+    scene.wait(200, talking=True)
+    assert openings(scene) == 2
+    scene.open()
+    scene.wait(300, talking=True)
+    assert told(scene, CONTINUE, 2) == 1
+
+
+def test_a_stream_that_heard_something_but_no_words_is_asked_first():
+    """It may have been a cough: a stream that lives goes on, another is given up."""
+    scene = Scene().talk()
+    scene.hear(UserSpeechStart(100.0), UserSpeechEnd(300.0, 700.0))
+    scene.wait(8_100, talking=True)
+    assert (told(scene, CONTINUE, 1), openings(scene)) == (1, 1)
+    scene.wait(8_100, talking=True)
+    assert openings(scene) == 2
+
+
+def test_a_stream_that_stops_within_a_turn_is_given_up():
+    """Maya's next piece is a fraction of a second away, never five."""
     scene = Scene().talk()
     scene.learner()
-    scene.wait(14_900, talking=True)
-    assert told(scene, CONTINUE, 1) == 0
+    scene.maya("And", ends=False)
+    scene.wait(4_900, talking=True)
+    assert openings(scene) == 1
     scene.wait(200, talking=True)
-    assert told(scene, CONTINUE, 1) == 1
-    scene.wait(15_200, talking=True)
     assert openings(scene) == 2
+
+
+def test_a_stream_that_does_not_hear_the_learner_is_replaced_unheard():
+    """They have spoken and are quiet, and the service has told of nothing: a fresh stream hears it all again."""
+    scene = Scene(nudge_s=1e6).talk()
+    scene.wait(2_000, talking=True)
+    scene.wait(1_500, talking=True, loud=True)
+    scene.wait(5_300, talking=True)
+    assert openings(scene) == 1
+    scene.wait(400, talking=True)
+    assert openings(scene) == 2
+    assert scene.live_stream == 1
+    scene.open()
+    assert scene.live_stream == 2
+    assert scene.frames(2) >= 90
+    assert not scene.recorded("stream_lost")
+    assert scene.told("status")[-1]["state"] == "listening"
+
+
+def test_a_noisy_room_makes_no_storm_of_streams():
+    """Sounds that the service rightly ignores: fewer and fewer streams are opened for them."""
+    scene = Scene(nudge_s=1e6, plan=build_plan("full")).talk()
+    for _ in range(40):
+        scene.wait(1_000, talking=True, loud=True)
+        scene.wait(5_000, talking=True)
+        if scene.conversation._line.successor is not None:
+            scene.open()
+    assert openings(scene) <= 6
+
+
+@pytest.mark.parametrize("loud", [True, False], ids=["in a talk", "in silence"])
+def test_no_alarm_in_two_minutes_in_which_the_service_says_nothing(loud):
+    """A learner who talks on, or prepares and says nothing."""
+    scene = Scene(nudge_s=1e6, plan=build_plan("full")).talk()
+    if loud:
+        scene.hear(UserSpeechStart(500.0))
+    scene.wait(125_000, talking=True, loud=loud)
+    assert openings(scene) == 1
+
+
+def test_a_relay_that_stood_still_blames_no_stream():
+    """It was frozen for a minute while an answer was due: what was said meanwhile is read first."""
+    scene = Scene().talk()
+    scene.learner()
+    scene.wait(1_000, talking=True)
+    scene.now_ms += 60_000.0
+    scene.wait(100, talking=True)
+    assert openings(scene) == 1
+    scene.maya()
+    scene.wait(5_000, talking=True)
+    assert openings(scene) == 1
 
 
 def test_a_stream_that_answers_is_kept():
@@ -161,11 +318,11 @@ def test_a_stream_that_answers_is_kept():
 
 
 def test_a_learner_who_speaks_is_not_interrupted_by_the_watch():
-    """Maya was told to end the talk, and the learner goes on: nobody is silent."""
+    """Maya was told to begin, and the learner goes on: nobody is silent."""
     scene = Scene(nudge_s=1e6).begin()
     scene.wait(300, talking=True)
     scene.hear(UserSpeechStart(100.0))
-    scene.wait(40_000, talking=True)
+    scene.wait(40_000, talking=True, loud=True)
     assert openings(scene) == 1
 
 
@@ -223,6 +380,60 @@ def test_a_renewal_that_fails_is_tried_again_later(fault):
     assert scene.state is State.TALKING
 
 
+def test_the_beginning_of_a_sentence_is_not_lost_in_a_renewal():
+    """The service tells late that somebody speaks: the fresh stream hears the last seconds again."""
+    scene = Scene(renew_s=4.0, nudge_s=1e6).talk()
+    scene.wait(5_000, talking=True)
+    scene.open()
+    assert scene.live_stream == 2
+    assert scene.frames(2) == 30
+
+
+def test_a_renewal_waits_for_what_maya_owes():
+    """She was asked to speak and has not begun: that is no pause."""
+    scene = Scene(renew_s=4.0).begin()
+    scene.wait(5_000, talking=True)
+    assert told(scene, BEGIN, 1) == 1
+    assert openings(scene) == 1
+
+
+def test_a_stream_that_ends_soon_is_changed_even_while_the_learner_talks():
+    """At the last moment before its end: the fresh one hears the whole talk again."""
+    scene = Scene(renew_s=4.0, renew_by_s=20.0, nudge_s=1e6).talk()
+    scene.hear(UserSpeechStart(500.0))
+    scene.wait(19_000, talking=True, loud=True)
+    assert openings(scene) == 1
+    scene.wait(1_500, talking=True, loud=True)
+    assert openings(scene) == 2
+    frames = scene.frames(1)
+    scene.open()
+    assert scene.live_stream == 2
+    assert scene.frames(2) == frames
+    assert CloseStream(1) in scene.actions
+    assert not [status for status in scene.told("status") if status["state"] == "reconnecting"]
+
+
+def test_a_stream_is_renewed_before_its_credentials_end():
+    """In a pause, a minute before; when the fresh ones end as soon, the next change is not at once."""
+    scene = Scene(nudge_s=1e6)
+    scene.say(START)
+    scene.tell(AdmissionSettled(Admission.GRANTED))
+    scene.tell(StreamOpened(1, 100_000.0))
+    scene.acknowledge_all()
+    scene.wait(300, talking=True)
+    scene.maya()
+    scene.wait(39_000, talking=True)
+    assert openings(scene) == 1
+    scene.wait(2_000, talking=True)
+    assert openings(scene) == 2
+    scene.tell(StreamOpened(2, 58_000.0))
+    assert scene.live_stream == 2
+    scene.wait(14_000, talking=True)
+    assert openings(scene) == 2
+    scene.wait(2_000, talking=True)
+    assert openings(scene) == 3
+
+
 # --- The next part --------------------------------------------------------------------------------------------------
 
 
@@ -273,6 +484,31 @@ def test_the_next_parts_stream_does_not_take_over_from_a_lost_one():
     scene.stop()
     scene.call_tool(next(iter(scene.conversation._line.retired)))
     assert scene.conversation._desk.notes.keys() == {1}
+
+
+def test_a_stream_lost_at_the_end_of_its_part_is_followed_by_that_of_the_next():
+    """Nothing more is wanted from the part; its words are assessed."""
+    scene = Scene().talk()
+    close_part_one(scene)
+    assert openings(scene) == 2
+    scene.lose(1)
+    assert openings(scene) == 2
+    scene.open()
+    assert scene.conversation._line.current.plan.part == 2
+    assert scene.asked_micro() == [1]
+
+
+def test_what_is_said_across_a_change_of_part_is_heard_whole():
+    """The learner was still speaking when the time for last words was over."""
+    scene = Scene().talk()
+    close_part_one(scene, ends=False)
+    scene.wait(100, talking=True)
+    scene.hear(UserSpeechStart(2_000.0))
+    scene.open()
+    scene.hear(ContentEnd("a", ContentKind.AUDIO, StopReason.END_TURN))
+    scene.wait(5_500, talking=True)
+    assert scene.conversation._line.current.plan.part == 2
+    assert scene.frames(2) >= scene.frames(1)
 
 
 def test_a_cough_after_the_closing_line_does_not_hold_the_test_up():

@@ -57,15 +57,34 @@ def test_final_text_of_another_turn_is_refused_by_a_complete_one():
 def test_an_interrupted_turn_says_what_was_heard(heard_ms, text):
     """Whole words, in proportion to each sentence's sound."""
     said = turn(("one two", 100.0), ("three four", 100.0))
-    said.interrupted = True
+    said.complete = said.interrupted = True
     said.heard_ms = heard_ms
     assert said.text == text
+
+
+@pytest.mark.parametrize(
+    ("sound_ms", "text"), [(0.0, "one two"), (50.0, "one two three"), (140.0, "one two three four")]
+)
+def test_a_sentence_that_breaks_off_is_cut_where_its_sound_would_have_been(sound_ms, text):
+    """The rest of its sound never came: how long it takes follows from the sentences before."""
+    said = turn(("one two", 70.0), ("three four", sound_ms))
+    said.interrupted = True
+    assert said.text == text
+
+
+def test_a_first_sentence_that_breaks_off_is_cut_as_one_speaks_usually():
+    """Or as Maya spoke before."""
+    said = turn(("one two three four", 500.0))
+    said.interrupted = True
+    assert said.text == "one"
+    said.letter_ms = 40.0
+    assert said.text == "one two"
 
 
 def test_an_interrupted_turn_of_which_nothing_is_known_was_heard_as_far_as_it_came():
     """The phone did not say how much it played."""
     said = turn(("one two", 100.0))
-    said.interrupted = True
+    said.complete = said.interrupted = True
     assert said.text == "one two"
 
 

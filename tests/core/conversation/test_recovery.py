@@ -1,0 +1,159 @@
+"""Maya stays on the line: every fault of the stand-in, at every moment of every part, and what must hold in each case."""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import pytest
+
+from gateway.core.conversation import State
+from gateway.core.conversation.course import Alarm
+from gateway.core.messages import Part, Status
+from infra.local.nova.faults import KINDS, Effect
+from tests.world.moments import ASSESSING, MOMENTS, Inside, act_at
+from tests.world.world import World
+
+type Act = Callable[[Inside], None]
+
+HARMLESS: Final = frozenset({Effect.BEHAVE, Effect.UNKNOWN_EVENT})
+FAULTS: Final = sorted(name for name, kind in KINDS.items() if kind.effect is not Effect.DELAY)
+LOSSES: Final = [name for name in FAULTS if KINDS[name].effect not in HARMLESS]
+
+
+def strike(*names: str) -> Act:
+    """Faults that happen to Maya's stream, the later ones to its successors as they are opened."""
+
+    def act(inside: Inside) -> None:
+        stream = inside.target
+        assert stream is not None
+        inside.world.nova.strike(stream.stream_id, names[0])
+        for name in names[1:]:
+            inside.world.nova.spoil_next(name)
+
+    return act
+
+
+def renew(inside: Inside) -> None:
+    """Maya's stream is about to end: it is changed at once, whatever goes on."""
+    current = inside.line.current
+    if current is not None:
+        current.ends_at_ms = inside.world.clock.now_ms + 5_000.0
+        inside.world.conversation._alarms.set(Alarm.RENEW, inside.world.clock.now_ms)
+
+
+def away_and(act: Act) -> Act:
+    """The phone is away for a while, and something happens meanwhile."""
+
+    def happen(inside: Inside) -> None:
+        inside.world.go_away(6_000.0)
+        inside.world.clock.after(1_500.0, lambda: act(inside) if inside.target is not None else None)
+
+    return happen
+
+
+def hold(moment: str, act: Act, *, seed: int = 3) -> tuple[World, list[int]]:
+    """Hold a whole conversation in which something happens at a moment of each part."""
+    world = World(seed)
+    if moment == "part is over":
+        world.nova.opening_ms = 2_500.0  # else the next part has its stream at once
+    parts = act_at(world, moment, act)
+    return world.run(until_s=600), parts
+
+
+def check(world: World) -> None:
+    """Whatever happened: heard, played and written down once, held to the end, assessed whole, saved once."""
+    world.check_heard()
+    world.check_played()
+    world.check_transcript()
+    assert [part.part for part in world.messages(Part)] == [1, 2, 3]
+    assert [saved.status for saved in world.saves] == ["complete"]
+    assert world.over is not None
+    assert world.over.bye == "finished"
+    _check_told(world)
+
+
+def _check_told(world: World) -> None:
+    """`reconnecting` is told of an outage of more than a second, and of no other."""
+    told = [at for message, at in zip(world.shown, world.shown_at_ms, strict=True) if _is_reconnecting(message)]
+    for lost, back in world.outages():
+        is_told = any(lost < at < back + 500 for at in told)
+        assert is_told or back - lost < 1_100 or world.was_away(lost, back), f"not told of {lost} to {back}"
+        assert not is_told or back - lost >= 1_000, f"told of {lost} to {back}"
+    for status in world.messages(Status):
+        if status.state == "reconnecting":
+            assert status.attempt is not None
+            assert status.retry_in_ms is not None
+
+
+def _is_reconnecting(message: object) -> bool:
+    return isinstance(message, Status) and message.state == "reconnecting"
+
+
+def asked(world: World) -> list[int]:
+    """How often each question of the test was asked in full."""
+    maya = " ".join(said.text for said in world.conversation.transcript.utterances if said.who == "maya")
+    return [maya.count(question) for part in world.settings.plan.parts for question in part.questions]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("rst",), ("half_open",), ("instability", "http_throttling", "throttling"), ("headers_never",)],
+    ids=["lost", "dead", "overloaded", "not opened"],
+)
+@pytest.mark.parametrize("moment", [*MOMENTS, ASSESSING])
+def test_a_loss_at_any_moment(moment: str, names: Sequence[str]) -> None:
+    """In each part that has the moment: the test goes on, and nothing said is lost or written down twice."""
+    world, parts = hold(moment, strike(*names))
+    assert tuple(parts) == (MOMENTS[moment][1] if moment in MOMENTS else (1, 2, 3))
+    check(world)
+
+
+@pytest.mark.parametrize("number", range(len(FAULTS)), ids=FAULTS)
+def test_every_fault_of_the_stand_in(number: int) -> None:
+    """Each kind, at a moment that differs from kind to kind."""
+    moments = list(MOMENTS)
+    world, parts = hold(moments[number % len(moments)], strike(FAULTS[number]))
+    assert parts
+    check(world)
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_planned_change_at_any_moment(moment: str) -> None:
+    """Nothing is cut, lost or said twice, and each question is asked once."""
+    world, parts = hold(moment, renew)
+    assert parts
+    check(world)
+    assert set(asked(world)) == {1}
+    assert not world.outages()
+
+
+@pytest.mark.parametrize("name", ["rst", "half_open"])
+@pytest.mark.parametrize("moment", ["maya speaks", "learner speaks", "maya thinks", "preparing"])
+def test_a_loss_while_the_phone_is_away(moment: str, name: str) -> None:
+    """It comes back to a Maya who knows all that was said."""
+    world, parts = hold(moment, away_and(strike(name)))
+    assert parts
+    check(world)
+
+
+@pytest.mark.parametrize("moment", ["learner speaks", "maya thinks", "maya speaks", "the talk"])
+def test_a_successor_that_is_lost_while_it_hears_the_replay(moment: str) -> None:
+    """The next one hears it, too."""
+
+    def strike_twice(inside: Inside) -> None:
+        strike("rst")(inside)
+        inside.world.clock.after(180.0, lambda: strike("rst")(inside) if inside.line.current else None)
+
+    world, _ = hold(moment, strike_twice)
+    check(world)
+
+
+def test_maya_who_stays_down_is_unavailable_and_what_was_said_is_assessed() -> None:
+    """After all attempts; the learner was told of each."""
+    world = World(3)
+    act_at(world, "maya thinks", strike("rst", *["unavailable"] * 10))
+    world.run(until_s=600)
+    assert [saved.status for saved in world.saves] == ["partial"]
+    assert world.conversation.state is State.ENDED
+    attempts = [status.attempt or 0 for status in world.messages(Status) if status.state == "reconnecting"]
+    assert attempts == sorted(set(attempts))
+    assert attempts[-1] == world.settings.retries
