@@ -71,6 +71,8 @@ def tiny(**changes: Any) -> ConversationSettings:
 
 
 _FIRST_EPOCH = 1_000
+
+
 def said_by_learner(world: "World") -> str:
     """What was understood of the learner, without spaces: two utterances may come as one."""
     said = [said.text for said in world.conversation.transcript.utterances if said.who == "learner"]

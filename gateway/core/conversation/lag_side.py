@@ -214,7 +214,7 @@ class LagSide:
 
     def _is_directed(self) -> bool:
         """Whether Maya owes an answer to a stage direction: then nobody waits for her answer to the learner."""
-        return self.line.current is not None and self.line.current.unanswered is not None
+        return self.line.watch.directed
 
     def _dry_ms(self, now_ms: float) -> float:
         """For how long the phone has had nothing to play while sound for it waits."""

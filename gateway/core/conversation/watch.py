@@ -122,11 +122,13 @@ class Watch:
         settings: the limits.
         learner_has_floor: whether what the microphone hears now can be the learner only.
         owed: see the table.
+        directed: a stage direction was given, and neither Maya nor the learner has spoken since.
     """
 
     settings: ConversationSettings
     learner_has_floor: Callable[[float], bool] = lambda _now_ms: True
     owed: Owed = Owed.NOTHING
+    directed: bool = False
     _since_ms: float = 0.0
     _looked_ms: float = 0.0
     _cold: bool = True
@@ -143,7 +145,7 @@ class Watch:
 
     def begin(self, now_ms: float) -> None:
         """Another stream is current: it owes nothing yet."""
-        self.owed = Owed.NOTHING
+        self.owed, self.directed = Owed.NOTHING, False
         self._since_ms = self._looked_ms = now_ms
         self._cold, self._limit = True, None
         self._forget()
@@ -151,6 +153,8 @@ class Watch:
     def note(self, sign: Sign, now_ms: float) -> None:
         """Something happened on the stream."""
         owed = WATCH_TABLE[self.owed][sign]
+        if sign in (Sign.ASKED, Sign.STARTED, Sign.SPOKE):
+            self.directed = sign is Sign.ASKED
         if sign is Sign.SPOKE:
             self._cold, self._since_ms = False, now_ms
         if owed is not self.owed:

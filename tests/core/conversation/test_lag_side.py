@@ -24,7 +24,7 @@ class Far(Scene):
     """
 
     def __init__(self, round_trip_ms: float | None = 60.0, **changes: Any) -> None:
-        super().__init__(**changes)
+        super().__init__(**{"nudge_s": 1e6, **changes})  # on this stage nobody answers a nudge
         self.round_trip_ms = round_trip_ms
         self.connection = ("a", 1)
         self.acknowledges = True
@@ -342,6 +342,7 @@ def test_every_message_of_the_app_is_known():
 def skip(scene: Far, spoken_s: float = 5.0) -> None:
     """Have the learner speak, be asked, and skip."""
     scene.learner(to_ms=spoken_s * 1000)
+    scene.maya()
     scene.round_trip_ms = SLOW_MS
     scene.talk_for(20)
     scene.choose("skip", scene.told("lag_prompt")[0]["prompt_id"])

@@ -25,6 +25,7 @@ def strike(*names: str) -> Act:
     def act(inside: Inside) -> None:
         stream = inside.target
         assert stream is not None
+        inside.world.nova.spoil.clear()
         inside.world.nova.strike(stream.stream_id, names[0])
         for name in names[1:]:
             inside.world.nova.spoil_next(name)
