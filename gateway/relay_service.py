@@ -17,6 +17,7 @@ from gateway.adapters.lines import Lines
 from gateway.adapters.nova_micro import NovaMicro
 from gateway.adapters.nova_sonic import NovaSonic, NovaStream, fault_of
 from gateway.adapters.redis_client import make_client
+from gateway.adapters.redis_courier import Courier
 from gateway.adapters.sessions import Lease, Sessions
 from gateway.adapters.telemetry import Telemetry
 from gateway.core.assessment import Assessment, MicroRequest
@@ -177,7 +178,8 @@ async def _hold(learner: str, relay_id: str, within_s: float) -> None:
     started_s = time.monotonic()
     redis = redis_settings()
     client = make_client(redis)
-    sessions = Sessions(client)
+    courier = Courier(redis)
+    sessions = Sessions(client, courier)
     bus = Bus(redis, client, learner)
     telemetry = Telemetry("relay", level=log_settings().level).bind(relay_id=relay_id)
     try:
@@ -198,6 +200,7 @@ async def _hold(learner: str, relay_id: str, within_s: float) -> None:
         await _converse(bus, services, relay, within_s - (time.monotonic() - started_s))
     finally:
         await bus.close()
+        await courier.close()
         await client.aclose()
         telemetry.record("relay_ended", {"duration_ms": round((time.monotonic() - started_s) * 1000)})
 

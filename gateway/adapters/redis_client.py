@@ -4,7 +4,7 @@ Keys and channel of a learner have the learner's id as hash tag, so they live in
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha1
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import AuthenticationError, NoPermissionError, NoScriptError, RedisError
 
+from gateway.adapters.redis_courier import Courier, UnansweredError
 from gateway.core.errors import AccessRefused, ServiceUnavailable
 from gateway.settings import RedisSettings
 
@@ -76,15 +77,20 @@ class Script:
     Args:
         client: runs it.
         text: the script; all of its keys must have one hash slot.
+        courier: tries first, for a script that runs often and may run twice.
     """
 
-    def __init__(self, client: RedisClient, text: str) -> None:
+    def __init__(self, client: RedisClient, text: str, courier: Courier | None = None) -> None:
         self._client = client
+        self._courier = courier
         self._text = text
         self._hash = sha1(text.encode()).hexdigest()  # noqa: S324 - the protocol's name for a script
 
     async def __call__(self, keys: Sequence[str], args: Sequence[str | int]) -> Any:
         """Run it and return its reply; raises redis-py's errors."""
+        if self._courier is not None:
+            with suppress(UnansweredError):
+                return await self._courier.ask("EVALSHA", self._hash, len(keys), *keys, *args)
         options: dict[str, Any] = {}
         if isinstance(self._client, RedisCluster):
             await self._client.initialize()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from gateway.adapters.redis_client import RedisClient, Script, key_of, redis_errors
+from gateway.adapters.redis_courier import Courier
 
 LEASE_MS: Final = 6_000
 """A lease that is not renewed for so long is free; a relay renews its own every 2 s."""
@@ -85,14 +86,15 @@ class Sessions:
 
     Args:
         client: made by `make_client`.
+        courier: for what is done all the time; without one all goes by the client.
     """
 
-    def __init__(self, client: RedisClient) -> None:
+    def __init__(self, client: RedisClient, courier: Courier | None = None) -> None:
         self._client = client
         self._take_lease = Script(client, _TAKE_LEASE)
-        self._keep_lease = Script(client, _KEEP_LEASE)
+        self._keep_lease = Script(client, _KEEP_LEASE, courier)
         self._release_lease = Script(client, _RELEASE_LEASE)
-        self._store = Script(client, _STORE)
+        self._store = Script(client, _STORE, courier)
 
     async def take_lease(self, learner: str, relay_id: str) -> Lease | None:
         """Take the learner's lease with a new epoch; None when another relay holds it."""

@@ -6,12 +6,12 @@ that. What is left is RESP2 (valkey.io/topics/protocol), whose replies hiredis p
 """
 
 import asyncio
-import ssl
 from collections.abc import Callable
 from typing import Any, Final, cast
 
 import hiredis
 
+from gateway.adapters.redis_dial import dial
 from gateway.core.errors import AccessRefused, RemoteError, ServiceUnavailable
 from gateway.settings import RedisSettings
 
@@ -48,14 +48,7 @@ async def subscribe(
         ServiceUnavailable: Redis cannot be reached or does not confirm.
         AccessRefused: it refuses this user.
     """
-    trust = ssl.create_default_context(cafile=settings.ca_file or None) if settings.tls else None
-    try:
-        async with asyncio.timeout(settings.connect_timeout_s):
-            _transport, made = await asyncio.get_running_loop().create_connection(
-                lambda: Subscription(take), *address, ssl=trust
-            )
-    except (OSError, TimeoutError) as error:  # ssl.SSLError is an OSError
-        raise ServiceUnavailable(f"Redis: {type(error).__name__}") from None
+    made = await dial(settings, address, lambda: Subscription(take))
     try:
         await made.confirm(settings, channel)
     except BaseException:

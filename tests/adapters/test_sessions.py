@@ -6,8 +6,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 import redis
+from redis.asyncio.cluster import RedisCluster
 
 from gateway.adapters.redis_client import RedisClient, key_of, make_client
+from gateway.adapters.redis_courier import Courier
 from gateway.adapters.sessions import LEASE_MS, SESSION_EXPIRE_S, Lease, Sessions
 from gateway.core.errors import AccessRefused, ServiceUnavailable
 from gateway.settings import redis_settings
@@ -24,9 +26,17 @@ async def client(request: pytest.FixtureRequest) -> AsyncIterator[RedisClient]:
     await made.aclose()
 
 
-@pytest.fixture
-def sessions(client: RedisClient) -> Sessions:
-    return Sessions(client)
+@pytest.fixture(params=["client", "courier"])
+async def sessions(request: pytest.FixtureRequest, client: RedisClient) -> AsyncIterator[Sessions]:
+    """Sessions that go by the client alone, and such as do by a courier what is done all the time."""
+    if request.param == "client":
+        yield Sessions(client)
+        return
+    cluster = isinstance(client, RedisCluster)
+    url = request.getfixturevalue("valkey_cluster" if cluster else "valkey")
+    courier = Courier(redis_settings({"REDIS_URL": url}))
+    yield Sessions(client, courier)
+    await courier.close()
 
 
 async def _taken(sessions: Sessions, relay_id: str = "r1") -> Lease:

@@ -1,0 +1,23 @@
+"""Connections to Redis whose bytes a protocol of ours reads."""
+
+import asyncio
+import ssl
+from collections.abc import Callable
+
+from gateway.core.errors import ServiceUnavailable
+from gateway.settings import RedisSettings
+
+
+async def dial[P: asyncio.Protocol](settings: RedisSettings, address: tuple[str, int], make: Callable[[], P]) -> P:
+    """Connect to a node and return the protocol that `make` made for the connection.
+
+    Raises:
+        ServiceUnavailable: there is nobody in time, or nobody to be trusted.
+    """
+    trust = ssl.create_default_context(cafile=settings.ca_file or None) if settings.tls else None
+    try:
+        async with asyncio.timeout(settings.connect_timeout_s):
+            _transport, protocol = await asyncio.get_running_loop().create_connection(make, *address, ssl=trust)
+    except (OSError, TimeoutError) as error:  # ssl.SSLError is an OSError
+        raise ServiceUnavailable(f"Redis: {type(error).__name__}") from None
+    return protocol
