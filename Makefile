@@ -11,7 +11,7 @@ NPM    := node_modules/.ready
 OSLS   := SLS_NOTIFICATIONS_MODE=off node_modules/.bin/osls
 STAGE  ?= dev
 
-.PHONY: help setup demo up test check format bench lag shaper contract lock package vet clean
+.PHONY: help setup demo up test check format bench lag shaper look contract lock package vet clean
 
 help: ## List the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -49,6 +49,9 @@ bench: setup ## Measure added latency, CPU and memory against the SDK alone
 
 lag: setup ## What the lag monitor decides on lines whose lag is known
 	@$(PYTHON) -m tests.lag
+
+look: setup ## Open REPORT=report.html in Chromium, look for faults, keep pictures beside it
+	@$(PYTHON) -m tests.browser $(REPORT) --out $(dir $(REPORT))pictures
 
 shaper: setup ## Measure the simulated lines from outside, and beside lines below TCP
 	@$(PYTHON) -m tests.shaper

@@ -54,7 +54,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rate", type=int, choices=get_args(Rate), default=16000, help="microphone, Hz")
     parser.add_argument("--frame-ms", type=_frame, metavar="MS", help="length of a frame (follows the lag)")
     parser.add_argument("--barge-in", type=_share, default=0.2, metavar="SHARE", help="of phones that interrupt (0.2)")
-    parser.add_argument("--on-lag", choices=get_args(LagAnswer), default="continue", help="answer to a lag prompt")
+    parser.add_argument(
+        "--lag-answer",
+        choices=(*get_args(LagAnswer), "none"),
+        default="continue",
+        help="to every lag question (continue)",
+    )
     parser.add_argument(
         "--lag-threshold-ms",
         type=_positive,
@@ -184,7 +189,7 @@ def _settings(options: argparse.Namespace) -> LoadSettings:
         rate=options.rate,
         frame_ms=options.frame_ms,
         barge_in=options.barge_in,
-        on_lag=options.on_lag,
+        on_lag=None if options.lag_answer == "none" else options.lag_answer,
         lag_threshold_ms=options.lag_threshold_ms,
         drain_s=options.drain,
         processes=options.processes,

@@ -34,7 +34,7 @@ class LoadSettings:
         frame_ms: length of a frame of speech; it follows the lag, as the app's does, when None.
         lead_ms: what the speaker gathers before a turn is played.
         barge_in: share of the phones whose learners speak over Maya.
-        on_lag: answer to a lag prompt.
+        on_lag: answer to every lag question; none is given when None.
         lag_threshold_ms: a lag prompt is true where the line's own lag is at least so much.
         ping_every_ms: how often the round trip is measured.
         drain_s: at the end, conversations are given this long to be assessed.
@@ -57,7 +57,7 @@ class LoadSettings:
     frame_ms: int | None = None
     lead_ms: float = 60.0
     barge_in: float = 0.2
-    on_lag: LagAnswer = "continue"
+    on_lag: LagAnswer | None = "continue"
     lag_threshold_ms: float = LAG_THRESHOLD_MS
     ping_every_ms: float = 2_000.0
     drain_s: float = 40.0

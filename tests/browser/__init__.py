@@ -1,0 +1,1 @@
+"""Reports in a real browser: Chromium, driven by playwright, without a network."""
