@@ -75,7 +75,9 @@ def manifest(settings: LoadSettings, corpus: bytes) -> dict[str, Any]:
     place = urlsplit(settings.url)
     local = place.hostname in _LOOPBACK
     given = asdict(settings)
-    given.pop("token_command")
+    for private in ("token_command", "out", "ca"):
+        given.pop(private)
+    given["speech"] = Path(settings.speech).name if settings.speech else None
     given["url"] = f"{place.scheme}://{place.hostname}{place.path}"
     return {
         "kind": "run",

@@ -54,7 +54,9 @@ class Worker:
                 return token
 
         caller = Caller(self._bench, phone, token, refresh)
-        self._callers[asyncio.create_task(caller.run())] = caller
+        task = asyncio.create_task(caller.run())
+        task.add_done_callback(self._over)
+        self._callers[task] = caller
 
     def stop(self) -> None:
         """Let every conversation come to its end, and none begin."""
@@ -80,8 +82,17 @@ class Worker:
         finally:
             for task in (*self._callers, beat, tick, cut):
                 task.cancel()
-            await asyncio.gather(*self._callers, beat, tick, cut, return_exceptions=True)
+            ended = await asyncio.gather(*self._callers, return_exceptions=True)
+            await asyncio.gather(beat, tick, cut, return_exceptions=True)
             self._tell()
+        for fault in ended:
+            if isinstance(fault, Exception):
+                raise fault
+
+    def _over(self, task: asyncio.Task[None]) -> None:
+        """A fault of our own in one phone ends all, for what it would have measured is missing."""
+        if not task.cancelled() and task.exception() is not None:
+            self.cut()
 
     async def _beat(self) -> None:
         """Ask to be woken after a while, and see how late that is: a busy event loop makes everything late."""

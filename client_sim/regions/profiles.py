@@ -13,8 +13,8 @@ from client_sim.regions.path import Region
 
 _BETWEEN_REGIONS: Final = "cloudping.co, median round trip to us-east-1, February 2026"
 _FIXED: Final = (
-    "access: fixed line with Wi-Fi, 14 ms, 25/8 Mbit/s, 0.2 % lost (codavel.com, typical networks, 2019: Wi-Fi 10 to 25 ms, "
-    "0.2 %); jitter and its memory assumed"
+    "access: fixed line with Wi-Fi, 14 ms, 0.2 % lost (codavel.com, Real-world latency and packet loss, read in November 2026: "
+    "Wi-Fi 10 to 25 ms, 0.2 %); 25 Mbit/s down, 8 up, jitter and its memory assumed"
 )
 _ACCESS_MS: Final = 14.0
 
@@ -53,7 +53,7 @@ REGIONS: Final[Mapping[str, Region]] = {
                 OutageProfile(kind="drop", every_s=150, shortest_s=2, longest_s=8),
             ),
             source=f"{_BETWEEN_REGIONS}: ap-south-1 185.9 ms; access: Lighthouse's slow 4G, 150 ms, 1.6 Mbit/s down, "
-            "0.75 up (about the worst quarter of 4G lines), 0.5 % lost (codavel.com, 4G, 2019); jitter, bursts and outages "
+            "0.75 up (about the worst quarter of 4G lines), 0.5 % lost (codavel.com, as above, 4G); jitter, bursts and outages "
             "assumed",
         ),
     )

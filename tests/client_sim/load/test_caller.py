@@ -259,3 +259,22 @@ def test_a_worker_can_be_cut():
     assert [call["ended"] for call in records["call"]] == ["cut"]
     assert records["call"][0]["frames"]["captured"] > 100
     assert records["turn"]
+
+
+def test_a_fault_of_the_program_ends_the_process():
+    """And is raised, so that the run is not taken for a whole one."""
+
+    async def work():
+        stage = Stage([endless], regions=("here",), barge_in=0)
+
+        async def connect(url, token):
+            raise ZeroDivisionError
+
+        object.__setattr__(stage.bench, "connect", connect)
+        worker = work_of(stage)
+        worker.add(0, "t")
+        with pytest.raises(ZeroDivisionError):
+            await worker.run()
+        await stage.close()
+
+    run(work())
