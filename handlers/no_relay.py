@@ -19,8 +19,7 @@ from handlers import bus
 from handlers.guard import say
 
 _NO_RELAY_EPOCH: Final = 0
-_ANSWER_EVERY_S: Final = 1.0
-_MOST_REMEMBERED: Final = 256
+_ANSWER_EVERY_S: Final = 1
 _LOOK_EVERY_S: Final = 0.02
 _LOOKS: Final = 40
 """For 0.8 s in all; then the phone's own repetition is as quick."""
@@ -56,7 +55,7 @@ def answer(learner: str, context: Mapping[str, Any], body: str) -> bool:
         if message_type == "start" or _calls_for_relay(learner, message_type):
             return _start_relay(learner, connection_id) and _listens(learner)
     except ProtocolError as error:
-        if _may_answer(connection_id):
+        if _may_answer(learner, connection_id):
             _tell(connection_id, error)
     return False
 
@@ -160,17 +159,13 @@ def _launcher() -> Any:
     return RelayLauncher(relay_function())
 
 
-_answered_s: dict[str, float] = {}
+def _may_answer(learner: str, connection_id: str) -> bool:
+    """Whether this connection has had no answer for a while, of any execution environment.
 
-
-def _may_answer(connection_id: str) -> bool:
-    now_s = time.monotonic()
-    if now_s - _answered_s.get(connection_id, -_ANSWER_EVERY_S) < _ANSWER_EVERY_S:
-        return False
-    if len(_answered_s) >= _MOST_REMEMBERED:
-        _answered_s.clear()
-    _answered_s[connection_id] = now_s
-    return True
+    Few of them then import boto3, however many a hostile client keeps busy.
+    """
+    told = bus.key(learner, f"rate:{connection_id}:told")
+    return bus.wire().set_if_absent(learner.encode(), told, b"1", expire_s=_ANSWER_EVERY_S)
 
 
 def _tell(connection_id: str, error: ProtocolError) -> None:

@@ -114,6 +114,8 @@ class ApiLimits:
     messages_burst: int = 5_000
     integrations_in_flight: int = 1_000
     """Lambda calls for messages under way at once, over all connections; more wait unread in their sockets."""
+    in_flight_per_connection: int = 16
+    """The same for each connection, so that none takes all: a phone has two or three. AWS tells no figure for its own."""
     url_chars: int = 4096
     send_buffer_bytes: int = 256 * 1024
     """Bytes waiting for one client; a post beyond it gets 429 LimitExceededException."""

@@ -42,7 +42,6 @@ def _fresh_execution_environment() -> Iterator[None]:
             bus.wire().close()
         for function in _REMEMBERED:
             function.cache_clear()
-        no_relay._answered_s.clear()
 
     forget()
     yield

@@ -160,6 +160,7 @@ class WebSocketApi:
                 if isinstance(message, bytes):
                     await websocket.close(1003)
                     break
+                await session.places.acquire()
                 if not await self._integrations.place(websocket.wait_closed):
                     break
                 self._accept(session, message)
@@ -177,6 +178,7 @@ class WebSocketApi:
         route = self._selector.select(body)
         if route is None or not self._bucket.take(now_s):
             self._integrations.free_place()
+            session.places.release()
             self._send_error(session, "Forbidden" if route is None else "Too Many Requests", request_id)
         elif self.config.delivery_jitter_ms > 0:
             delay_s = self.random.uniform(0, self.config.delivery_jitter_ms) / 1000
@@ -200,6 +202,7 @@ class WebSocketApi:
     def _delivered(
         self, session: Session, request_id: str, route_key: str, outcome: InvocationResult | Failure
     ) -> None:
+        session.places.release()
         if not isinstance(outcome, InvocationResult) or outcome.function_error is not None:
             self._send_error(session, INTERNAL_ERROR, request_id)
         elif route_key in self.config.route_responses:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from http import HTTPStatus
@@ -103,6 +104,7 @@ class Handshake:
             opened_s=now_s,
             active_s=now_s,
             active_ms=now_ms,
+            places=asyncio.Semaphore(self._config.limits.in_flight_per_connection),
         )
 
     def _context(self, session: Session, request_id: str) -> dict[str, Any]:

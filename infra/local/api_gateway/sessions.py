@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ class Session:
         opened_s: Monotonic time of the upgrade.
         active_s: Monotonic time of the last message either way.
         active_ms: The same on the calendar.
+        places: Lambda calls that may be under way for its messages.
     """
 
     info: Connection
@@ -42,6 +44,7 @@ class Session:
     opened_s: float
     active_s: float
     active_ms: int
+    places: asyncio.Semaphore
     authorizer: Mapping[str, Any] | None = None
     subprotocol: str | None = None
     phase: Phase = Phase.CONNECTING

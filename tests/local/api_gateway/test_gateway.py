@@ -156,6 +156,23 @@ async def test_calls_under_way_are_bounded(start_gateway: StartGateway) -> None:
         assert len(held.answers) == 3
 
 
+async def test_no_connection_takes_all_calls(start_gateway: StartGateway) -> None:
+    """One that floods waits for its own calls; another's message is passed on meanwhile, and refused ones hold no place."""
+    held = Held()
+    gateway = await start_gateway(functions={"default": held}, limits={"in_flight_per_connection": 2})
+    async with gateway.connect() as flood, gateway.connect() as other:
+        for _ in range(50):
+            await flood.send("flood")
+        await other.send("word")
+        bodies = [(await gateway.functions.next("default"))["body"] for _ in range(3)]
+        assert sorted(bodies) == ["flood", "flood", "word"]
+        await (await flood.ping())
+        assert len(held.answers) == 3
+        for _ in range(48):
+            held.answers.pop(0).set_result(result({}))
+            await gateway.functions.next("default")
+
+
 async def test_jitter_shuffles_deliveries_by_its_seed(start_gateway: StartGateway) -> None:
     """With jitter a burst arrives complete and in another order."""
     gateway = await start_gateway(delivery_jitter_ms=50.0, seed=4)
