@@ -124,6 +124,8 @@ class Conversation:
         )
         self._stop_after_seq: int | None = None
         self._look_at_ms = now_ms
+        self._steady_ms: float | None = None
+        self._has_steady = False
         self._handlers: dict[type[Any], Callable[[Any, float], None]] = {
             TookOver: self._succession.take_up,
             PhoneSaid: self._on_phone_said,
@@ -190,6 +192,7 @@ class Conversation:
             self._lag.end()
         self._ending.follow(now_ms)
         self._look_at_ms = now_ms + _LOOK_EVERY_MS
+        self._has_steady = False
         self._post(now_ms)
 
     def _post(self, now_ms: float) -> None:
@@ -208,17 +211,27 @@ class Conversation:
         """When `tick` is due though nothing happens; None when the conversation has ended."""
         if self.state is State.ENDED:
             return None
+        if not self._has_steady:
+            self._steady_ms, self._has_steady = self._next_steady_ms(now_ms), True
         moments = (
             self._alarms.next_ms(),
             self._phone.next_timer_ms(),
             self._phone.asides.next_timer_ms(),
-            self._lag.next_timer_ms(now_ms),
             self._downlink.next_timer_ms(now_ms),
-            self._invigilator.next_timer_ms() if self.state is State.TALKING else None,
-            self._streams.next_timer_ms() if self.state is State.TALKING else None,
+            self._steady_ms,
+        )
+        return min([moment for moment in moments if moment is not None], default=None)
+
+    def _next_steady_ms(self, now_ms: float) -> float | None:
+        """The next of the moments that a talk which flows does not bring forward: they stand from one `tick` to the next."""
+        talking = self.state is State.TALKING
+        moments = (
+            self._lag.next_timer_ms(now_ms),
+            self._invigilator.next_timer_ms() if talking else None,
+            self._streams.next_timer_ms() if talking else None,
             self._desk.next_timer_ms(),
         )
-        return min((moment for moment in moments if moment is not None), default=None)
+        return min([moment for moment in moments if moment is not None], default=None)
 
     def fail(self, now_ms: float) -> None:
         """Something of ours broke: bring the conversation to an orderly end while that may still be done."""

@@ -393,9 +393,11 @@ class PhoneSide:
 
     def next_timer_ms(self) -> float | None:
         """When `tick` is due."""
-        acks = self.open and self.downlink.connection_id is not None
-        moments = (self._ack_at_ms if acks else None, self.uplink.missing_until_ms)
-        return min((moment for moment in moments if moment is not None), default=None)
+        ack_at_ms = self._ack_at_ms if self.open and self.downlink.connection_id is not None else None
+        missing_until_ms = self.uplink.missing_until_ms
+        if ack_at_ms is None or missing_until_ms is None:
+            return missing_until_ms if ack_at_ms is None else ack_at_ms
+        return min(ack_at_ms, missing_until_ms)
 
     def bye(self, reason: ByeReason, error: ProtocolError | None) -> None:
         """Say the last words, with the error that ended the conversation if one did; nothing follows."""

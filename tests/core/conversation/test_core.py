@@ -268,6 +268,9 @@ def test_while_a_talk_flows_the_whole_is_looked_at_ten_times_a_second(monkeypatc
         assert len(scene.of(SendEvents)) == sent + number
         scene.hear(piece)
         assert len(scene.told("audio")) == posted + number
+        kept = scene.conversation.next_timer_ms(scene.now_ms)
+        scene.conversation._has_steady = False
+        assert scene.conversation.next_timer_ms(scene.now_ms) == kept
     assert 3 <= len(looks) <= 10
     scene.hear(ContentEnd("a", ContentKind.AUDIO, StopReason.END_TURN))
     assert looks[-1] == scene.now_ms
