@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from client_sim.clock import RealClock
-from client_sim.events import Action, Over, Show, StopAsked
+from client_sim.events import Action, Chosen, Over, Show, StopAsked
 from client_sim.learner import Learner, Manner
 from client_sim.phone import Phone
 from client_sim.phone_settings import PhoneSettings
@@ -19,7 +19,7 @@ from client_sim.playback import Playback
 from client_sim.shell import Line, Shell
 from client_sim.speech import Utterance
 from gateway.core.assessment import Assessment
-from gateway.core.messages import AssessmentMessage, DownMessage, Module, Part, Rate, Transcript
+from gateway.core.messages import AssessmentMessage, DownMessage, LagAnswer, Module, Part, Rate, Transcript
 from infra.local.nova.voices import speak_plain
 from tests.e2e.clouds import Cloud
 from tests.e2e.lines import BadLine
@@ -48,6 +48,8 @@ class Habits:
     rate: Rate = 16000
     out_rate: Rate = 24000
     manner: Manner = EAGER
+    language: str = "en-GB"
+    region: str | None = None
 
 
 class Caller:
@@ -75,7 +77,12 @@ class Caller:
         self.over: Over | None = None
         self.speaker = Playback(record=True)
         settings = PhoneSettings(
-            session_id=self.session_id, module=habits.module, rate=habits.rate, out_rate=habits.out_rate
+            session_id=self.session_id,
+            module=habits.module,
+            rate=habits.rate,
+            out_rate=habits.out_rate,
+            language=habits.language,
+            region=habits.region,
         )
         self.phone = Phone(settings, self.speaker)
         self._noise = np.random.default_rng(random.getrandbits(64))
@@ -149,6 +156,11 @@ class Caller:
         """End the test at the phone."""
         assert self._shell is not None
         self._shell.tell(StopAsked())
+
+    def choose(self, answer: LagAnswer) -> None:
+        """Answer the question about the lag that is on the screen."""
+        assert self._shell is not None
+        self._shell.tell(Chosen(answer))
 
     def messages[M: DownMessage](self, kind: type[M]) -> list[M]:
         """What the phone was shown of one kind, in order."""

@@ -1,9 +1,11 @@
 """Bad lines: connections that lose and double messages, and break."""
 
+import asyncio
+import contextlib
 import json
 from typing import Any
 
-from client_sim.network import Connection, ConnectionRefused, connector
+from client_sim.network import Connection, ConnectionLost, ConnectionRefused, connector
 
 
 class BadLine:
@@ -55,6 +57,84 @@ class BadLine:
         lost = len(seen) % self._drop_every == 0
         self.lost += lost
         return lost
+
+
+class SlowLine(BadLine):
+    """Delays every message, both ways and in order; can lose a connection in the middle of a message.
+
+    Args:
+        delay_ms: each way; may be changed at any time.
+        break_at: the connection breaks when the first message of this type arrives, which is lost with it.
+    """
+
+    def __init__(self, *, delay_ms: float = 0.0, break_at: str = "") -> None:
+        super().__init__()
+        self.delay_ms = delay_ms
+        self.broken_at = 0
+        self._break_at = break_at
+
+    async def __call__(self, url: str, token: str) -> Connection:
+        """Open a connection."""
+        return _SlowLink(self, await super().__call__(url, token))
+
+    def breaks(self, text: str | bytes) -> bool:
+        """Whether the connection breaks at this message: once."""
+        if not self._break_at or json.loads(text).get("type") != self._break_at:
+            return False
+        self._break_at = ""
+        self.broken_at += 1
+        self.cut()
+        return True
+
+
+class _SlowLink:
+    """One connection of a slow line: what is written now leaves later, and what has come is read later."""
+
+    def __init__(self, line: SlowLine, inner: Connection) -> None:
+        self._line = line
+        self._inner = inner
+        self._up: asyncio.Queue[tuple[float, str]] = asyncio.Queue()
+        self._down: asyncio.Queue[tuple[float, str | bytes | ConnectionLost]] = asyncio.Queue()
+        self._tasks = [asyncio.create_task(self._write()), asyncio.create_task(self._read())]
+
+    async def send(self, text: str) -> None:
+        self._up.put_nowait((self._due(), text))
+
+    async def receive(self) -> str | bytes:
+        due, text = await self._down.get()
+        await self._until(due)
+        if isinstance(text, ConnectionLost):
+            raise text
+        if self._line.breaks(text):
+            raise ConnectionLost
+        return text
+
+    async def close(self) -> None:
+        await self._inner.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _write(self) -> None:
+        with contextlib.suppress(ConnectionLost):
+            while True:
+                due, text = await self._up.get()
+                await self._until(due)
+                await self._inner.send(text)
+
+    async def _read(self) -> None:
+        try:
+            while True:
+                text = await self._inner.receive()
+                self._down.put_nowait((self._due(), text))
+        except ConnectionLost as lost:
+            self._down.put_nowait((0.0, lost))
+
+    def _due(self) -> float:
+        return asyncio.get_running_loop().time() + self._line.delay_ms / 1000
+
+    async def _until(self, due: float) -> None:
+        await asyncio.sleep(max(0.0, due - asyncio.get_running_loop().time()))
 
 
 class _Link:

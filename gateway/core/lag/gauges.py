@@ -103,7 +103,8 @@ class RoundTripGauge:
 class UplinkGauge:
     """How much longer than at best speech takes on its way up: arrival minus capture time, above its own minimum.
 
-    What is sent again says nothing: neither frames behind one that has come, nor those captured while the phone was away.
+    What is sent again says nothing: neither frames behind one that has come, nor, after a drop, anything until the phone has
+    caught up with what it captured meanwhile.
     """
 
     def __init__(self, settings: LagSettings) -> None:
@@ -112,11 +113,11 @@ class UplinkGauge:
         self._highest_seq = -1
         self._least_ms: float | None = None
         self._least_at_ms = 0.0
-        self._live_from_ms: float | None = None
+        self._back_at_ms: float | None = None
 
     def back(self, now_ms: float) -> None:
-        """The phone is back: what it captured before is sent again."""
-        self._live_from_ms = now_ms
+        """The phone is back: what it captured before is sent again, and what it captures now waits behind that."""
+        self._back_at_ms = now_ms
         self._recent.clear()
 
     def frame(self, seq: int, captured_to_ms: float, now_ms: float) -> None:
@@ -132,12 +133,13 @@ class UplinkGauge:
         self._highest_seq = seq
         offset_ms = now_ms - captured_to_ms
         least_ms = self._drifted(now_ms)
-        if self._live_from_ms is not None and least_ms is not None:
-            if now_ms - self._live_from_ms > _REPLAY_MOST_MS:
-                least_ms = None
-            elif captured_to_ms + least_ms < self._live_from_ms:
+        if self._back_at_ms is not None and least_ms is not None:
+            is_late = offset_ms - least_ms > self._settings.uplink_caught_up_ms
+            if is_late and now_ms - self._back_at_ms <= _REPLAY_MOST_MS:
                 return
-            self._live_from_ms = None
+            if is_late:
+                least_ms = None
+            self._back_at_ms = None
         if least_ms is None or offset_ms < least_ms:
             least_ms = offset_ms
         self._least_ms, self._least_at_ms = least_ms, now_ms

@@ -33,6 +33,7 @@ class LagSettings:
         patience_ms: a pause up to this after the learner's last word is the examiner's patience, not lag
             (SERVICE.md A5: the longest pause that Nova Sonic is documented to wait for).
         uplink_window_ms: the delay of speech on its way up is the median of the frames of so long.
+        uplink_caught_up_ms: after a drop the phone has caught up when its frames come at most this late.
         uplink_drift_ms_per_s: the least delay ever seen grows by this much, since two clocks never run alike.
         near_round_trip_ms: a round trip that needs no explanation.
         unknown_round_trip_ms: expected where neither the region nor a measurement tells.
@@ -60,6 +61,7 @@ class LagSettings:
     usual_response_ms: float = 1_000.0
     patience_ms: float = 2_000.0
     uplink_window_ms: float = 2_000.0
+    uplink_caught_up_ms: float = 500.0
     uplink_drift_ms_per_s: float = 1.0
     near_round_trip_ms: float = 150.0
     unknown_round_trip_ms: float = 200.0

@@ -530,6 +530,21 @@ def test_nobody_is_pinged_who_is_away():
     assert len(scene.told("ping")) == pings
 
 
+def test_a_new_connection_is_measured_quickly():
+    """Three quick pings on it; an answer to one of before is none."""
+    scene = Far(None)
+    scene.begin()
+    scene.talk_for(9)
+    before = scene.told("ping")[-1]["id"]
+    scene.drop()
+    scene.wait(1_000)
+    scene.come_back(max(message["n"] for message in scene.told() if "n" in message))
+    scene.talk_for(2)
+    assert len(scene.told("ping", "ax")) == 3
+    scene.say({"type": "pong", "id": before, "at": 0}, *scene.connection)
+    assert scene.conversation._lag._monitor.round_trip.count == 0
+
+
 # --- Pace -----------------------------------------------------------------------------------------------------------
 
 

@@ -159,11 +159,11 @@ def test_what_is_sent_again_says_nothing():
 
 
 def test_what_was_captured_while_away_says_nothing():
-    """After a drop of ten seconds its frames come first; the first live one counts."""
+    """After a drop of ten seconds its frames come first; the first one that comes in time counts."""
     gauge = UplinkGauge(SETTINGS)
     frames(gauge, [20] * 10)
     gauge.back(11_000.0)
-    for seq in range(10, 109):
+    for seq in range(10, 104):
         gauge.frame(seq, (seq + 1) * 100.0, 11_000.0 + seq)
     assert gauge.growth_ms(11_200.0) == 0
     gauge.frame(110, 11_100.0, 11_420.0)

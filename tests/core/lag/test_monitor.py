@@ -297,3 +297,33 @@ def test_no_ping_is_sent_to_a_phone_that_is_away():
     assert monitor.next_ping_ms(10_000.0) is None
     monitor.connected(20_000.0)
     assert monitor.ping(20_000.0) == 1
+
+
+def test_what_is_sent_again_slowly_is_no_lag():
+    """After half a minute away, the line takes ten seconds to catch up with what was captured meanwhile."""
+    stage = Stage()
+    stage.wait(10)
+    monitor, captured_to_ms = stage.monitor, stage.now_ms
+    stage.be_silent(30, connected=False)
+    felt_ms = []
+    while captured_to_ms < stage.now_ms:
+        stage.now_ms += 100
+        for _ in range(4):
+            captured_to_ms += 100
+            monitor.heard(stage.now_ms)
+            monitor.uplink.frame(stage._seq, captured_to_ms, stage.now_ms)
+            stage._seq += 1
+        felt_ms.append(monitor.felt(stage.now_ms).uplink_ms)
+    assert len(felt_ms) == 100
+    assert max(felt_ms) < 500
+
+
+def test_pings_of_before_are_not_awaited_after_a_stall():
+    """How long the phone was away is no round trip."""
+    stage = Stage()
+    stage.wait(10)
+    usual_ms = stage.monitor.felt(stage.now_ms).network_ms
+    stage.monitor.ping(stage.monitor.round_trip.due_ms)
+    stage.be_silent(20)
+    stage.monitor.heard(stage.now_ms)
+    assert stage.monitor.felt(stage.now_ms).network_ms == usual_ms
