@@ -21,6 +21,7 @@ class Far(Scene):
         round_trip_ms: see above; None for a phone that answers none.
         connection: by which the phone talks.
         acknowledges: whether it tells what has arrived.
+        choked: whether the way up carries only four frames in the time of five.
     """
 
     def __init__(self, round_trip_ms: float | None = 60.0, **changes: Any) -> None:
@@ -28,14 +29,16 @@ class Far(Scene):
         self.round_trip_ms = round_trip_ms
         self.connection = ("a", 1)
         self.acknowledges = True
+        self.choked = False
         self._looked_at = 0
         self._pongs: list[tuple[float, int]] = []
 
     def talk_for(self, seconds: float) -> "Far":
         """The phone sends frames, acknowledges, answers pings."""
-        for _ in range(round(seconds * 10)):
+        for step in range(round(seconds * 10)):
             self._let_pass(self.now_ms + 100)
-            self.audio(*self.connection)
+            if not self.choked or step % 5:
+                self.audio(*self.connection)
             if self.acknowledges:
                 self.acknowledge_all(*self.connection)
             for at_ms, _, message in self.posts[self._looked_at :]:
@@ -576,3 +579,34 @@ def test_the_operator_has_the_last_word_on_pieces():
     scene.talk_for(9)
     scene.maya(ms=1_000)
     assert max(len(message["pcm"]) / 4 * 3 / 48 for message in scene.told("audio")) == 120
+
+
+# --- Causes ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_slow_model_is_asked_about():
+    """Near, and Maya takes long to answer, again and again; after one slow answer nobody is asked."""
+    scene = Far()
+    scene.talk()
+    scene.talk_for(3)
+    for _ in range(4):
+        scene.learner(to_ms=scene.conversation._line.current.heard_ms)
+        scene.talk_for(4.5)
+        scene.maya()
+        scene.talk_for(3)
+        if len(scene.recorded("lag_measured")) == 1:
+            assert scene.told("lag_prompt") == []
+    prompt = scene.told("lag_prompt")[0]
+    assert prompt["cause"] == "model"
+    assert prompt["lag_ms"] == pytest.approx(4_560, abs=200)
+    assert prompt["text"].startswith("Maya takes longer")
+
+
+def test_a_choked_way_up_is_asked_about():
+    """Speech comes later and later, while pings are answered at once: the phone answers them before it sends speech."""
+    scene = Far()
+    scene.talk()
+    scene.talk_for(5)
+    scene.choked = True
+    scene.talk_for(28)
+    assert [prompt["cause"] for prompt in scene.told("lag_prompt")] == ["uplink"]
