@@ -88,6 +88,7 @@ class Metric:
         value_field: the field that is measured; empty to count events.
         dimension: the field that becomes the one dimension, empty for none.
         values: what the dimension may hold; anything else counts as ``other``.
+        overall: whether the metric is also told over all values of the dimension, as alarms want it.
         parts: more metrics of the same event, unit and dimension, by the field that each measures.
     """
 
@@ -96,6 +97,7 @@ class Metric:
     value_field: str = ""
     dimension: str = ""
     values: frozenset[str] = frozenset()
+    overall: bool = False
     parts: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -153,6 +155,7 @@ METRICS: Final[Mapping[str, Metric]] = {
         value_field="lag_ms",
         dimension="region",
         values=_REGIONS,
+        overall=True,
         parts={
             "network_ms": "LagNetwork",
             "uplink_ms": "LagUplink",
@@ -160,11 +163,11 @@ METRICS: Final[Mapping[str, Metric]] = {
             "model_ms": "LagModel",
         },
     ),
-    "lag_prompted": Metric("LagPrompts", dimension="region", values=_REGIONS),
-    "lag_continued": Metric("LagContinued", dimension="region", values=_REGIONS),
-    "lag_skipped": Metric("LagSkipped", dimension="region", values=_REGIONS),
-    "lag_expired": Metric("LagUnanswered", dimension="region", values=_REGIONS),
-    "lag_gone": Metric("LagGone", dimension="region", values=_REGIONS),
+    "lag_prompted": Metric("LagPrompts", dimension="region", values=_REGIONS, overall=True),
+    "lag_continued": Metric("LagContinued", dimension="region", values=_REGIONS, overall=True),
+    "lag_skipped": Metric("LagSkipped", dimension="region", values=_REGIONS, overall=True),
+    "lag_expired": Metric("LagUnanswered", dimension="region", values=_REGIONS, overall=True),
+    "lag_gone": Metric("LagGone", dimension="region", values=_REGIONS, overall=True),
     "finish_saved": Metric("FinishSaves", dimension="outcome", values=frozenset({"saved", "unchanged", "outdated"})),
     "finish_failed": Metric("FinishFailures", dimension="code", values=_CODES),
 }
@@ -236,7 +239,11 @@ class Telemetry:
         emitter = EphemeralMetrics(namespace=NAMESPACE, service=self._function)
         if metric.dimension:
             found = str(fields.get(metric.dimension, _OTHER))
-            emitter.add_dimension(metric.dimension, found if found in metric.values else _OTHER)
+            named = {metric.dimension: found if found in metric.values else _OTHER}
+            if metric.overall:
+                emitter.add_dimensions(service=self._function, **named)
+            else:
+                emitter.add_dimension(metric.dimension, named[metric.dimension])
         emitter.add_metric(metric.name, metric.unit, value)
         for measured, name in metric.parts.items():
             part = _number(fields.get(measured))

@@ -182,7 +182,9 @@ def test_felt_lag_and_its_parts(log: Log) -> None:
     names = [each["Name"] for each in whole["_aws"]["CloudWatchMetrics"][0]["Metrics"]]
     assert names == ["Lag", "LagNetwork", "LagUplink", "LagDownlink", "LagModel"]
     assert [whole[name] for name in names] == [[1_200.0], [300.0], [20.0], [0.0], [900.0]]
-    assert sorted(whole["_aws"]["CloudWatchMetrics"][0]["Dimensions"][0]) == ["region", "service"]
+    # Over all regions for alarms, and by region.
+    assert whole["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["service"], ["service", "region"]]
+    assert whole["service"] == "relay"
     assert (whole["region"], rest["region"]) == ("ap-southeast-1", "other")
     assert "LagModel" not in rest
 

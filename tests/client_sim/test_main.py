@@ -5,7 +5,9 @@ import contextlib
 import json
 import math
 import os
+import pty
 import signal
+import subprocess
 import sys
 import threading
 import wave
@@ -236,6 +238,33 @@ def test_lag_is_answered_as_told(serving, speech, tmp_path, answer, chosen):
     [asked] = json.loads(out.read_text(encoding="utf-8"))["lag"]["questions"]
     assert asked["answer"] == (min(chosen) if chosen else None)
     assert asked["cause"] == "network"
+
+
+def test_a_person_answers_with_a_key(serving, speech):
+    """On a terminal, where the line at the bottom says how."""
+
+    async def script(gateway):
+        await gateway.ask_about_lag()
+        await gateway.finish("skipped")
+
+    gateway = serving(script)
+    person, terminal = pty.openpty()
+    command = [sys.executable, "-m", "client_sim", *talk(gateway.url, speech)]
+    with subprocess.Popen(command, stdin=terminal, stdout=terminal, stderr=terminal) as process:
+        os.close(terminal)
+        guard = threading.Timer(30, process.kill)
+        guard.start()
+        shown = b""
+        with contextlib.suppress(OSError):  # as Linux says that the program has closed its end
+            while part := os.read(person, 4_096):
+                shown += part
+                if b"c: continue, s: skip" in shown and not gateway.gateway.choices:
+                    os.write(person, b"s")
+        assert process.wait(10) == 0
+        guard.cancel()
+    os.close(person)
+    assert {choice.choice for choice in gateway.gateway.choices} == {"skip"}
+    assert b"the answer is taken" in shown
 
 
 def test_unknown_arguments_show_the_usage(capsys):
