@@ -22,7 +22,8 @@ from gateway.settings import RedisSettings
 _SLOTS: Final = 16_384
 _MOST_HOPS: Final = 5
 _MOST_CONNECTIONS: Final = 64
-_RECEIVE_BYTES: Final = 65_536
+_RECEIVE_BYTES: Final = 4_096
+"""Replies are short, and each read makes a buffer of this size."""
 
 _MOST_S: Final = 4.5
 """All tries of one pipeline end within this; the functions that use it have 5 s."""

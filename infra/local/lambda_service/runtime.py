@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 from infra.local.lambda_service import faults, wire
 from infra.local.lambda_service.context import LambdaContext
 
-_READ_BYTES = 256 * 1024
+_READ_BYTES = 32 * 1024  # a larger buffer is mapped anew for each read
 _RESPONSE_LIMIT_BYTES = 6 * 1024 * 1024 + 100
 
 
