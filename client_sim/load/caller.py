@@ -94,12 +94,22 @@ class Caller:
         """Hold conversations until `Bench.stop` is set."""
         pause_s = _FIRST_PAUSE_S
         while not self._bench.stop.is_set():
+            dead_ms = self._dead_ms()
+            if dead_ms > 0:
+                await self._pause(dead_ms / 1000)
+                continue
             if await self._hold_one():
                 pause_s = _FIRST_PAUSE_S
                 continue
             spread = uuid.uuid4().int % 1000 / 1000
             await self._pause(pause_s * (0.5 + spread))
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    def _dead_ms(self) -> float:
+        """How much longer there is no line at all: nobody begins a test without one."""
+        now_ms = self._bench.clock.now_ms()
+        drop = None if self._path is None else self._path.drop(now_ms)
+        return drop.until_ms - now_ms if drop is not None and drop.from_ms <= now_ms else 0.0
 
     async def _pause(self, seconds: float) -> None:
         waiting = asyncio.create_task(self._bench.stop.wait())

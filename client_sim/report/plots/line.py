@@ -62,7 +62,10 @@ def gaps(groups: Sequence[Group]) -> Plot:
             (min(until_s, (at + 0.5) * window_s), count * 60 / window_s) for at, count in enumerate(counts[index])
         ]
         canvas.line(points, colour, words=f"{group.name}: {len(found)} gaps")
-    says = f"All phones of a group together, in windows of {window_s:.0f} s. A gap is silence within a turn because the next piece came too late."
+    says = (
+        f"All phones of a group together, in windows of {window_s:.0f} s. A gap is silence within a turn: its next piece came, or was "
+        "made, too late."
+    )
     return Plot(title, says, canvas.picture(title), [(colour, group.name) for colour, group, _ in told])
 
 

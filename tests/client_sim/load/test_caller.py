@@ -199,6 +199,25 @@ def test_refusals_are_tried_again_with_patience():
     assert all(500 * 2**n <= wait <= 1_500 * 2**n + 5 for n, wait in enumerate(waits))
 
 
+def test_nobody_calls_without_a_line():
+    """A phone whose line is dead waits for it, and no conversation has failed."""
+    bad = region("bad-mobile")
+    seed = next(s for s in count() if Path(bad, seed=s, phone=0, begin_ms=0).drop(0).from_ms < 1_000)
+    drop = Path(bad, seed=seed, phone=0, begin_ms=0).drop(0)
+
+    async def work():
+        stage = Stage([short_test], regions=("bad-mobile",), barge_in=0, seed=seed)
+        caller = Caller(stage.bench, 0, "t")
+        await asyncio.sleep(drop.from_ms / 1000 + 0.1)
+        await caller.run()
+        await stage.close()
+        return stage.records["call"]
+
+    calls = run(work())
+    assert [call["ended"] for call in calls] == ["finished"]
+    assert calls[0]["at_s"] * 1000 - calls[0]["duration_ms"] >= drop.until_ms - 10
+
+
 async def endless(gateway):
     """Questions until the learner stops."""
 
