@@ -79,7 +79,7 @@ def _target(runs: Sequence[Run], told: dict[str, Any]) -> str:
     return (
         f"<h2>Measured against: {escape(told['target'])}</h2>{_tiles(groups, figures)}"
         f'<h2>Pictures</h2><div class="grid">{"".join(_plot(plot) for plot in plots)}</div>'
-        f'<h2>Figures</h2><div class="stack">{tables.latencies(figures)}{tables.network(figures)}'
+        f'<h2>Figures</h2><div class="stack"><div class="grid">{tables.latencies(figures)}</div>{tables.network(figures)}'
         f"{tables.audio(figures)}{tables.conversations(figures)}</div>"
     )
 
@@ -123,14 +123,23 @@ def _manifest(each: dict[str, Any]) -> str:
         "frames": f"{frames} at {settings['rate']} Hz; speaker's lead {settings['lead_ms']:g} ms",
         "speech": f"{settings['speech'] or 'generated plain speech'}, SHA-256 {manifest['corpus']['sha256'][:16]}...",
         "seed": settings["seed"],
-        "program": f"client_sim {versions['client_sim']}, commit {versions['commit'] or 'unknown'}, Python {versions['python']}, websockets {versions['websockets']}",
+        "program": f"client_sim {versions['client_sim'] or 'unreleased'}, commit {versions['commit'] or 'unknown'}, Python {versions['python']}, websockets {versions['websockets']}",
         "machine": f"{machine['system']} {machine['processor']}, {machine['cores']} cores",
     }
     listed = "".join(f"<dt>{escape(name)}</dt><dd>{escape(str(fact))}</dd>" for name, fact in facts.items())
-    rows = [[cell(name), *_line(region), cell(region["source"])] for name, region in manifest["regions"].items()]
-    heads = ["region", "stands for", "up", "down", "outages", "source"]
+    rows = [[cell(name), *_line(region)] for name, region in manifest["regions"].items()]
+    heads = ["region", "stands for", "up", "down", "outages"]
+    sources = "".join(
+        f"<dt>{escape(name)}</dt><dd>{escape(region['source'])}</dd>"
+        for name, region in manifest["regions"].items()
+        if region["source"]
+    )
+    origin = (
+        f"<details><summary>Where the lines' figures come from</summary><dl>{sources}</dl></details>" if sources else ""
+    )
     return card(
-        each["file"], f"<dl>{listed}</dl>{table(heads, rows, words=(1, 5))}<pre>{escape(manifest['command'])}</pre>"
+        each["file"],
+        f"<dl>{listed}</dl>{table(heads, rows, words=(1,))}{origin}<pre>{escape(manifest['command'])}</pre>",
     )
 
 

@@ -21,8 +21,9 @@ h3 { font-size: 15px; margin: 0 0 2px; }
 p { margin: 4px 0 10px; } .soft { color: var(--soft); } .small { font-size: 13px; }
 button { font: inherit; font-size: 13px; color: var(--soft); background: var(--card); border: 1px solid var(--rule);
   border-radius: 8px; padding: 5px 12px; cursor: pointer; white-space: nowrap; }
-.verdict { display: flex; gap: 18px; align-items: center; border-radius: 14px; padding: 18px 22px; margin: 20px 0 14px;
+.verdict { display: flex; flex-wrap: wrap; gap: 6px 18px; align-items: center; border-radius: 14px; padding: 18px 22px; margin: 20px 0 14px;
   background: var(--card); border: 1px solid var(--rule); border-left: 8px solid var(--tone); }
+.verdict > div { flex: 1 1 260px; }
 .verdict b { font-size: 28px; color: var(--tone); letter-spacing: 0.02em; white-space: nowrap; }
 .pass { --tone: var(--good); } .fail { --tone: var(--bad); } .few { --tone: var(--wait); }
 .card { background: var(--card); border: 1px solid var(--rule); border-radius: 14px; padding: 16px 18px; min-width: 0; }
@@ -32,7 +33,7 @@ button { font: inherit; font-size: 13px; color: var(--soft); background: var(--c
 .tile { border-top: 4px solid var(--c); } .tile .value { font-size: 26px; font-weight: 650; letter-spacing: -0.02em; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; font-size: 14px; }
-th, td { text-align: right; padding: 6px 10px; border-bottom: 1px solid var(--rule); white-space: nowrap; vertical-align: baseline; }
+th, td { text-align: right; padding: 6px 8px; border-bottom: 1px solid var(--rule); white-space: nowrap; vertical-align: baseline; }
 th:first-child, td:first-child { text-align: left; } td.words, th.words { text-align: left; white-space: normal; min-width: 15em; }
 thead th { color: var(--soft); font-weight: 600; font-size: 12.5px; } tbody tr:last-child td { border-bottom: 0; }
 td small { color: var(--soft); font-size: 11.5px; display: block; line-height: 1.2; }

@@ -9,6 +9,7 @@ from client_sim.report.html import NOTHING, card, cell, figure, ms, percent, tab
 type Figures = Mapping[str, Any]
 
 _PERCENTILES: Final = ("p50", "p75", "p90", "p95", "p99", "p99.9")
+_FAR_TAIL: Final = ("p99", "p99.9")
 _LATENCIES: Final = {
     "v2v_ms": "Voice to voice: the learner's last voiced sample to Maya's first audible one, ms",
     "v2v_corrected_ms": "Voice to voice, unanswered turns counted for as long as the learner waited, ms",
@@ -39,13 +40,19 @@ def latencies(groups: Sequence[Figures]) -> str:
     """One table for each latency: groups below each other."""
     told = []
     for key, title in _LATENCIES.items():
+        # The far tail is left out where nobody has the samples for it; up to p95 a dash says so.
+        shown = [
+            name
+            for name in _PERCENTILES
+            if name not in _FAR_TAIL or any(group["latency"][key].get(name) is not None for group in groups)
+        ]
         rows = [
-            [_name(number, group), cell(f"{s['n']:,}"), *(figure(s, p) for p in _PERCENTILES), cell(ms(s.get("max")))]
+            [_name(number, group), cell(f"{s['n']:,}"), *(figure(s, name) for name in shown), cell(ms(s.get("max")))]
             for number, group in enumerate(groups)
             if (s := group["latency"][key])["n"]
         ]
         if rows:
-            told.append(card(title, table(["", "n", *_PERCENTILES, "max"], rows)))
+            told.append(card(title, table(["", "n", *shown, "max"], rows)))
     return "".join(f"{each}" for each in told)
 
 
@@ -127,6 +134,7 @@ def audio(groups: Sequence[Figures]) -> str:
 def conversations(groups: Sequence[Figures]) -> str:
     """How conversations ended, errors, lag prompts."""
     rows = []
+    listed: list[str] = []
     for number, group in enumerate(groups):
         calls, lag = group["conversations"], group["lag"]
         reasons = [*calls["failures"].items(), *((f"error {code}", count) for code, count in group["errors"].items())]
@@ -143,9 +151,9 @@ def conversations(groups: Sequence[Figures]) -> str:
                 cell(str(lag["prompts"]), causes),
                 percent(lag["false_prompts"]),
                 percent(lag["missed"]),
-                cell("; ".join(f"{count} x {reason}" for reason, count in reasons) or "none"),
             ]
         )
+        listed += [f"{escape(str(group['name']))}: {count} x {escape(reason)}" for reason, count in reasons]
     heads = [
         "",
         "conversations",
@@ -157,13 +165,18 @@ def conversations(groups: Sequence[Figures]) -> str:
         "lag prompts",
         "false",
         "missed",
-        "failures and errors",
     ]
     note = (
         "A prompt is false if the phone itself had seen no such lag in the 40 s before; a prompt is missed if the line alone was over the "
         "threshold for 20 s."
     )
-    return card("Conversations and lag prompts", table(heads, rows, words=(10,)), note)
+    failures = "".join(f"<li>{each}</li>" for each in listed)
+    told = (
+        f'<details open><summary>Failures and errors</summary><ul class="small">{failures}</ul></details>'
+        if listed
+        else ""
+    )
+    return card("Conversations and lag prompts", table(heads, rows) + told, note)
 
 
 def testers(runs: Sequence[Figures]) -> str:

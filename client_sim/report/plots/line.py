@@ -112,7 +112,7 @@ def session(groups: Sequence[Group]) -> Plot:
     _flags(canvas, own, from_s)
     says = (
         f"Phone {call['phone']}, {call['region']}, {call['duration_ms'] / 1000:.0f} s, {call['ended']}: the conversation with most "
-        "events. Light blocks: the learner speaks over Maya. Line: outages. Gateway: parts, errors, lag prompts."
+        "events. Orange: the learner speaks over Maya; red: gaps and outages. Gateway: parts, errors, lag prompts."
     )
     return Plot(title, says, canvas.picture(title))
 
@@ -166,7 +166,7 @@ def _stretch(canvas: Canvas, row: int, when: tuple[float, float], kind: str, wor
 
 
 def _flags(canvas: Canvas, own: Callable[[str], list[Record]], from_s: float) -> None:
-    flags = [(part["at_s"], f"part {part['part']}", "flag") for part in own("part")]
+    flags: list[tuple[float, str, str]] = [(part["at_s"], f"part {part['part']}", "flag") for part in own("part")]
     flags += [(error["at_s"], str(error["code"]), "error") for error in own("error")]
     flags += [
         (prompt["at_s"], f"lag {prompt['lag_ms']:.0f} ms ({prompt['cause']})", "limit") for prompt in own("lag_prompt")
@@ -175,4 +175,5 @@ def _flags(canvas: Canvas, own: Callable[[str], list[Record]], from_s: float) ->
     for at, words, kind in flags:
         x = round(canvas.x(at - from_s), 1)
         canvas.add(tag("line", hint(words), class_=kind, x1=x, x2=x, y1=top, y2=top + _ROW_HEIGHT - 12))
-        canvas.add(text(words, x + 3, top + 11, class_="mark"))
+        # Parts stand above, what goes wrong below, so that they do not lie upon each other.
+        canvas.add(text(words, x + 3, top + (10 if kind == "flag" else 23), class_="mark"))
