@@ -153,6 +153,7 @@ class Group:
         given_up = sum(call["ended"] == "failed" and call["reconnects"] < _drops_of(call, drops) for call in calls)
         return {
             "drops": len(drops),
+            "close_codes": dict(Counter(str(drop["code"]) for drop in drops)),
             "resumed": proportion(len(resumes), len(resumes) + given_up),
             "outage_ms": summary(_values(resumes, "outage_ms")),
             "frames_replayed": _sum(resumes, "frames"),

@@ -106,7 +106,7 @@ def audio(groups: Sequence[Figures]) -> str:
                 cell(f"{frames['captured']:,}"),
                 cell(f"{frames['resent']:,}"),
                 cell(f"{frames['lost']:,}"),
-                cell(f"{going['drops']:,}"),
+                cell(f"{going['drops']:,}", ", ".join(f"{n} x {code}" for code, n in going["close_codes"].items())),
                 percent(going["resumed"]),
                 cell(ms(going["outage_ms"].get("p50")), f"max {ms(going['outage_ms'].get('max'))}"),
             ]

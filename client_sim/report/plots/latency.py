@@ -57,7 +57,7 @@ def load_curve(groups: Sequence[Group]) -> Plot:
     _scatter(canvas, dots)
     width = max(1, math.ceil(most / 8))
     binned = sorted(dots, key=lambda dot: dot[0])
-    for name, share, dashed in (("p50", 0.5, False), ("p95", 0.95, True)):
+    for name, share, dashed in (("p50", 0.5, False), ("p95", 0.95, True), ("p99", 0.99, True)):
         points = []
         for number, of_bin in groupby(binned, key=lambda dot: max(0, dot[0] - 1) // width):
             told = percentile(sorted(ms for _, ms, _ in of_bin), share)
@@ -66,7 +66,7 @@ def load_curve(groups: Sequence[Group]) -> Plot:
         canvas.add(tag("g", _ink(canvas, points, dashed=dashed), class_="ink"))
         if points:
             canvas.add(text(name, canvas.x(points[-1][0]) + 6, canvas.y(points[-1][1]) - 6, class_="mark"))
-    says = f"Each dot is one of {len(dots)} turns, warm-up included. Lines: p50 and p95 of every {width} conversations, where 20 and 200 turns carry them."
+    says = f"Each dot is one of {len(dots)} turns, warm-up included. Lines: p50, p95 and p99 of every {width} conversations, where 20, 200 and 1000 turns carry them."
     return Plot(title, says, canvas.picture(title), _legend(groups))
 
 

@@ -180,6 +180,7 @@ def test_continuity_and_sound(tmp_path):
     """Outages, replayed frames, late pieces, gaps a minute of what was heard."""
     told = figures_of(run(tmp_path, busy()))["near"]
     assert told["continuity"]["drops"] == 1
+    assert told["continuity"]["close_codes"] == {"1006": 1}
     assert told["continuity"]["resumed"]["share"] == 1
     assert told["continuity"]["frames_replayed"] == 41
     assert told["audio"]["late_pieces"]["share"] == 0.01
