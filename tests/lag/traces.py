@@ -135,6 +135,15 @@ TRACES = (
         region="ap-southeast-1",
     ),
     Trace(
+        "far, with spikes",
+        "1.05 s there and back, and each 12 s one second in which all takes 3 s",
+        300,
+        lambda t, rng: 1_500.0 if t % 12 > 11 else about(515, 15)(t, rng),
+        lambda t, rng: 1_500.0 if t % 12 > 11 else about(515, 15)(t, rng),
+        between(900, 1_100),
+        Expected(),
+    ),
+    Trace(
         "unbearably far",
         "a satellite behind a satellite: 1.9 s there and back",
         120,

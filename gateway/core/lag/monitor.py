@@ -100,6 +100,7 @@ class LagMonitor:
         self._noticed = noticed
         self._notice_at_ms = now_ms + settings.notice_within_ms
         self._since_ms = now_ms
+        self._over_at_ms = now_ms
         self._evaluate_at_ms = now_ms
         self._expires_at_ms = 0.0
         self._rested_at_ms = 0.0
@@ -111,6 +112,7 @@ class LagMonitor:
         self._conditions: dict[LagEvent, Callable[[float, float], bool]] = {
             LagEvent.OVER: lambda lag_ms, _: lag_ms >= settings.ask_over_ms,
             LagEvent.UNDER: lambda lag_ms, _: lag_ms <= settings.clear_under_ms,
+            LagEvent.DIPPED: lambda _, now_ms: now_ms - self._over_at_ms > settings.dip_ms,
             LagEvent.HELD: self._held,
             LagEvent.GONE: lambda _, now_ms: now_ms - self._since_ms >= settings.clear_after_ms,
             LagEvent.EXPIRED: lambda _, now_ms: now_ms >= self._expires_at_ms + settings.answer_grace_ms,
@@ -206,6 +208,8 @@ class LagMonitor:
         if notice is not None:
             decisions.append(notice)
         felt = self.felt(now_ms)
+        if felt.lag_ms >= self.settings.ask_over_ms:
+            self._over_at_ms = now_ms
         for event in LAG_TABLE[self.state]:
             condition = self._conditions.get(event)
             if condition is not None and condition(felt.lag_ms, now_ms):

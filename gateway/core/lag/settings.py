@@ -16,6 +16,7 @@ class LagSettings:
         clear_under_ms: the question is taken back when the felt lag stays at or under this.
         sustain_ms: so long it must stay over the threshold; longer than one stall of a mobile line and its echo in the
             median of the round trips.
+        dip_ms: a dip below the threshold that is no longer than this does not end that time.
         clear_after_ms: so long it must stay under the threshold.
         answer_within_s: no answer after this long counts as continue.
         answer_grace_ms: an answer may be on its way for so long beyond that.
@@ -45,6 +46,7 @@ class LagSettings:
     ask_over_ms: float = 2_500.0
     clear_under_ms: float = 1_900.0
     sustain_ms: float = 8_000.0
+    dip_ms: float = 2_000.0
     clear_after_ms: float = 6_000.0
     answer_within_s: float = 20.0
     answer_grace_ms: float = 3_000.0

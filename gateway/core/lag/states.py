@@ -34,6 +34,7 @@ class LagEvent(Enum):
 
     OVER = "over"  # the lag is at or over the threshold
     UNDER = "under"  # the lag is at or under the lower threshold
+    DIPPED = "dipped"  # it has been under the upper one for longer than a moment
     HELD = "held"  # it stayed over for long enough
     GONE = "gone"  # it stayed under for long enough
     CONTINUED = "continued"
@@ -49,7 +50,7 @@ _ANSWERS: Final = {LagEvent.CONTINUED: _RESTING, LagEvent.SKIPPED: _DONE, LagEve
 
 LAG_TABLE: Final[Mapping[LagState, Mapping[LagEvent, LagState]]] = {
     _CALM: {LagEvent.OVER: _RISING},
-    _RISING: {LagEvent.UNDER: _CALM, LagEvent.HELD: _ASKING},
+    _RISING: {LagEvent.DIPPED: _CALM, LagEvent.HELD: _ASKING},
     _ASKING: {**_ANSWERS, LagEvent.UNDER: _EASING},
     _EASING: {**_ANSWERS, LagEvent.OVER: _ASKING, LagEvent.GONE: _RESTING},
     _RESTING: {LagEvent.RESTED: _CALM, LagEvent.WORSE: _WORSENING},

@@ -10,7 +10,7 @@ from gateway.core.lag.states import PROMPTING
 C, R, A, E, S, W, D = LagState
 WAYS = {
     (C, LagEvent.OVER): R,
-    (R, LagEvent.UNDER): C,
+    (R, LagEvent.DIPPED): C,
     (R, LagEvent.HELD): A,
     (A, LagEvent.UNDER): E,
     (A, LagEvent.CONTINUED): S,
