@@ -419,7 +419,7 @@ class World:
             position, said = 0, relay.nova.turns()
             played = {turn: pcm for turn, pcm in speaker.recording.items() if turn[0] == relay.epoch}  # type: ignore[index]
             for turn, pcm in played.items():
-                cut = speaker.turns[turn].cut or (relay.lost and turn == list(played)[-1])
+                cut = speaker.turns[turn].cut or (relay is not self.relay and turn == list(played)[-1])
                 while position < len(said) and not self._is_turn(bytes(pcm), said[position], cut=cut):
                     position += 1
                 assert position < len(said), f"{self.replay}: turn {turn} was never said like this"

@@ -1,5 +1,6 @@
 """The phone's side of a conversation: which connection counts, what it said, what it is answered."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -282,7 +283,8 @@ class PhoneSide:
             message = Start(session_id=message.session_id, module=module)
         self.start = message
         self._attach(envelope)
-        self.uplink.resume(next_seq, now_ms)
+        # Nothing is known of when the app began, and its speech is not needed any more.
+        self.uplink.take_up(next_seq - 1, 0.0, -math.inf, now_ms)
         self.ready(now_ms)
         self.events.session_recalled(now_ms)
         return True
