@@ -24,6 +24,9 @@ _LOOK_EVERY_S: Final = 0.02
 _LOOKS: Final = 40
 """For 0.8 s in all; then the phone's own repetition is as quick."""
 
+_LOOKS_FOR_LIVING: Final = 75
+"""For 1.5 s: a relay tries at least once a second to reach a Redis that was away."""
+
 _TYPES: Final = frozenset({"start", "resume", "audio", "ack", "ping", "pong", "lag_choice", "stop"})
 
 _UNANSWERED: Final = frozenset({"ack", "ping", "pong"})
@@ -39,7 +42,7 @@ def answer(learner: str, context: Mapping[str, Any], body: str) -> bool:
         body: what the phone said.
 
     Returns:
-        Whether a relay was started and now listens, so that the message can be published once more.
+        Whether there is a relay now that listens, so that the message can be published once more.
 
     Raises:
         RemoteError: Redis or Lambda failed; the phone sends the message again.
@@ -53,9 +56,12 @@ def answer(learner: str, context: Mapping[str, Any], body: str) -> bool:
         if message_type == "start" and refused_for_s > 0:
             raise Busy.too_many_messages(retry_after_s=refused_for_s)
         if message_type == "start" or _calls_for_relay(learner, message_type):
-            return _start_relay(learner, connection_id) and _listens(learner)
+            return _start_relay(learner, connection_id) and _listens(learner, _LOOKS)
     except ProtocolError as error:
         if _may_answer(learner, connection_id):
+            # Redis may have forgotten everything; then the relay, which has not, is just taking its lease again.
+            if isinstance(error, SessionGone | NotStarted) and _listens(learner, _LOOKS_FOR_LIVING):
+                return True
             _tell(connection_id, error)
     return False
 
@@ -139,13 +145,13 @@ def _start_relay(learner: str, connection_id: str) -> bool:
     return True
 
 
-def _listens(learner: str) -> bool:
-    """Wait for the new relay's lease, which it takes when it is subscribed; False if that takes too long.
+def _listens(learner: str, looks: int) -> bool:
+    """Wait for a relay's lease, which it takes when it is subscribed; False if that takes too long.
 
     The phone says `start` again each second. Waiting here for the little that a warm relay takes brings the learner's
     first word forward by most of that second, once in a conversation.
     """
-    for _ in range(_LOOKS):
+    for _ in range(looks):
         if bus.wire().get(learner.encode(), bus.key(learner, "lease")) is not None:
             return True
         time.sleep(_LOOK_EVERY_S)

@@ -34,6 +34,12 @@ def _tests_keep_their_output(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
+def _nothing_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look for a relay as often as ever, without the time between."""
+    monkeypatch.setattr(no_relay, "_LOOK_EVERY_S", 0.0)
+
+
+@pytest.fixture(autouse=True)
 def _fresh_execution_environment() -> Iterator[None]:
     """Begin and end as a new execution environment does."""
 
