@@ -56,6 +56,9 @@ class VirtualRelay:
     Attributes:
         alive: it was not killed.
         lost: it was killed, or another relay has taken its place.
+        saved: it has saved an assessment.
+        began_ms: when it began.
+        killed_at_ms: when it was killed, None if it was not.
         finished: it came to its end by itself.
     """
 
@@ -67,6 +70,9 @@ class VirtualRelay:
         self.session = session
         self.alive = True
         self.lost = False
+        self.saved = False
+        self.began_ms = world.clock.now_ms
+        self.killed_at_ms: float | None = None
         self.finished = False
         self.has_lease = True
         self._frozen = False
@@ -112,6 +118,7 @@ class VirtualRelay:
         """Lose it, with all that it knows."""
         self.alive = False
         self.lost = True
+        self.killed_at_ms = self.world.clock.now_ms
         self.nova.vanish()
 
     def freeze(self, for_ms: float) -> None:
@@ -194,8 +201,12 @@ class VirtualRelay:
         world = self.world
         if self.has_lease and not world.redis.keep_lease(self.epoch, world.clock.now_ms):
             return
-        world.clock.after(10, lambda: world.saves.append(assessment))
+        world.clock.after(10, lambda: self._saved(assessment))
         world.clock.after(20, lambda: self.feed(SaveSettled(world.save_outcome)))
+
+    def _saved(self, assessment: Assessment) -> None:
+        self.saved = True
+        self.world.saves.append(assessment)
 
     def _store(self, progress: Any, seq: int) -> None:
         if self.has_lease:

@@ -328,6 +328,11 @@ class World:
         """Whether the newest relay has come to its end."""
         return self.relay.finished
 
+    @property
+    def relay_is_done(self) -> bool:
+        """Whether the newest relay has come to its end, or was lost after all was done."""
+        return self.finished or (not self.relay.alive and bool(self.saves))
+
     # What came of it
 
     def messages[M: DownMessage](self, kind: type[M]) -> list[M]:
@@ -398,7 +403,7 @@ class World:
     @property
     def replay(self) -> str:
         """How a failing conversation is held again."""
-        return f"seed {self.seed}"
+        return f"seed {self.seed} (python -m pytest tests/core/conversation -k '[{self.seed}]')"
 
     def check_transcript(self) -> None:
         """What the learner said is in it once; what Maya said is in it as the phone played it."""
