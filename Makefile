@@ -11,7 +11,7 @@ NPM    := node_modules/.ready
 OSLS   := SLS_NOTIFICATIONS_MODE=off node_modules/.bin/osls
 STAGE  ?= dev
 
-.PHONY: help setup demo up test check format bench lag shaper look contract lock package vet clean
+.PHONY: help setup demo up test check format bench lag shaper look contract lock package vet rehearse clean
 
 help: ## List the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -78,6 +78,18 @@ vet: setup package build/vet/.ready ## Check the compiled templates with ours, c
 	$(BIN)/cfn-lint -r us-east-1 -i W3005 -t $(VETTED)
 	$(PYTHON) -m infra.vet --checkov build/vet/env/bin/checkov --rules build/vet/package/rules/control-tower/cfn-guard \
 	  --guard build/vet/package/bin/ubuntu/$$(uname -m | sed s/arm64/aarch64/)/cfn-guard $(VETTED)
+
+rehearse: setup package build/rehearse/.ready ## Deploy to an AWS on this machine, hold a conversation through it, update, remove
+	@$(PYTHON) -m infra.package --machine x86_64
+	@$(OSLS) package --stage dev --package build/rehearse/service >/dev/null
+	@$(PYTHON) -m infra.rehearse.coldstart build/rehearse/service/cloudformation-template-update-stack.json
+	@$(PYTHON) -m infra.rehearse
+
+build/rehearse/.ready: infra/rehearse/requirements.txt
+	@mkdir -p build/rehearse
+	@$(BIN)/uv venv -q --clear --python $(PYTHON) build/rehearse/env
+	@$(BIN)/uv pip install -q --python build/rehearse/env/bin/python --require-hashes -r infra/rehearse/requirements.txt
+	@touch $@
 
 VETTED := $(foreach stage,dev staging prod,build/vet/$(stage)/cloudformation-template-update-stack.json)
 

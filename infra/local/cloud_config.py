@@ -72,6 +72,8 @@ class FunctionConfig:
     """Environments started before the cloud reports ready."""
     idle_s: float = 300.0
     """An environment unused for so long is ended."""
+    alone: bool = False
+    """Only ``root`` and the standard library can be imported, as in the cloud: no packages that are installed here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -186,7 +186,7 @@ class TemplateProcess:
         }
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", str(_BOOTSTRAP), "template", json.dumps(start)],
+                [*self._settings.interpreter, str(_BOOTSTRAP), "template", json.dumps(start)],
                 env=dict(self._environ),
                 stdin=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(), self._settings.life_fd),

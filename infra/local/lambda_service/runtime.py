@@ -32,6 +32,7 @@ class Settings:
         arn: ``invoked_function_arn`` of the context.
         fork: The process imports the handler once and forks; else it starts a fresh interpreter for each environment.
         life_fd: Pipe that ends with the service.
+        alone: No packages that are installed here can be imported.
     """
 
     handler: str
@@ -39,6 +40,12 @@ class Settings:
     arn: str
     fork: bool
     life_fd: int
+    alone: bool = False
+
+    @property
+    def interpreter(self) -> list[str]:
+        """The interpreter to start, and its switches."""
+        return [sys.executable, "-P", *(["-S"] if self.alone else [])]
 
 
 class LambdaLogHandler(logging.Handler):

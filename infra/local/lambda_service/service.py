@@ -153,6 +153,7 @@ class LambdaService:
             arn=self.arn(function.name),
             fork=function.fork,
             life_fd=self._life_fds[0],
+            alone=function.alone,
         )
         environ = function_environment(self.config, function, self._environ)
 

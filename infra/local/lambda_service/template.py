@@ -119,7 +119,7 @@ class Template:
         start = {"settings": asdict(self._settings), "parent": os.getpid(), "channel": channel_fd, **request}
         program = str(Path(__file__).with_name("bootstrap.py"))
         return os.posix_spawn(
-            sys.executable, [sys.executable, "-P", program, "environment", json.dumps(start)], os.environ
+            sys.executable, [*self._settings.interpreter, program, "environment", json.dumps(start)], os.environ
         )
 
     def _reap(self) -> None:

@@ -82,6 +82,20 @@ async def test_forked_environments_share_one_import(start_service: StartService,
     assert fresh["imported_by"] == fresh["pid"]
 
 
+@pytest.mark.parametrize("fork", [True, False])
+async def test_a_function_alone_has_its_own_folder_and_nothing_installed_here(
+    start_service: StartService, function: MakeFunction, *, fork: bool
+) -> None:
+    """As in the cloud, where only what was packaged is there; usually the packages of this machine are, too."""
+    service = await start_service(
+        function("alone", handler="sample.describe", alone=True, fork=fork), function("describe", fork=fork)
+    )
+    alone, _ = await call(service, "alone")
+    usual, _ = await call(service, "describe")
+    assert not [folder for folder in alone["path"] if "site-packages" in folder]
+    assert [folder for folder in usual["path"] if "site-packages" in folder]
+
+
 async def test_a_raise_is_unhandled_with_type_message_and_stack(
     start_service: StartService, function: MakeFunction, logged: Callable[[str], str]
 ) -> None:
