@@ -134,12 +134,14 @@ _REGIONS: Final = frozenset(ROUND_TRIP_MS)
 METRICS: Final[Mapping[str, Metric]] = {
     "part_began": Metric("PartsBegun", dimension="part", values=frozenset({"1", "2", "3"})),
     "part_assessed": Metric("PartsAssessed", dimension="part", values=frozenset({"1", "2", "3"})),
-    "test_over": Metric("TestsOver", dimension="reason", values=_REASONS),
+    "test_over": Metric("TestsOver", dimension="reason", values=_REASONS, parts={"count": "Turns"}),
     "assessment_settled": Metric(
         "Assessments", dimension="outcome", values=frozenset({"saved", "queued", "lost", "unchanged", "outdated"})
     ),
     "stream_lost": Metric("StreamsLost", dimension="fault", values=_FAULTS),
     "stream_recovered": Metric("StreamsRecovered"),
+    "stream_renewed": Metric("StreamsRenewed"),
+    "flood": Metric("Floods"),
     "session_taken_up": Metric("SessionsTakenUp"),
     "micro_failed": Metric("MicroFailures", dimension="code", values=_CODES),
     "save_failed": Metric("SaveFailures", dimension="code", values=_CODES),

@@ -97,11 +97,14 @@ def _wrong(template: Template, namespace: str, name: str, dimensions: Mapping[st
 
 
 def _wrong_of_ours(name: str, dimensions: Mapping[str, str]) -> Iterator[str]:
-    shapes: list[Mapping[str, Any]] = [
-        {"service": _SERVICES, **({metric.dimension: metric.values | {"other"}} if metric.dimension else {})}
-        for metric in METRICS.values()
-        if metric.name == name
-    ]
+    shapes: list[Mapping[str, Any]] = []
+    for metric in METRICS.values():
+        if name not in (metric.name, *metric.parts.values()):
+            continue
+        if metric.dimension:
+            shapes.append({"service": _SERVICES, metric.dimension: metric.values | {"other"}})
+        if metric.overall or not metric.dimension:
+            shapes.append({"service": _SERVICES})
     if not shapes:
         yield f"no function emits a metric {name}"
     elif not any(

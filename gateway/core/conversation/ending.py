@@ -66,7 +66,8 @@ class Ending:
         self.reason, self.failure = reason, failure
         course.go(Event.TEST_OVER)
         course.alarms.only(Alarm.FINISH, now_ms + course.settings.finish_within_s * 1000)
-        course.record("test_over", reason=reason)
+        turns = sum(utterance.who == "learner" for utterance in self.transcript.utterances)
+        course.record("test_over", reason=reason, count=turns)
         current = self.line.current
         self.dialogue.leave_stream(0.0 if current is None else current.heard_ms, again=False)
         self.dialogue.settle()
