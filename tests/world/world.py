@@ -140,7 +140,12 @@ class World:
         self.after_step: list[Callable[[], None]] = []
         self.recorded_at_ms: list[float] = []
         self.away: list[tuple[float, float]] = []
-        phone_settings = PhoneSettings(session_id=str(uuid.UUID(int=self.rng.getrandbits(128))), jitter=0.5)
+        self._phone_settings = phone_settings = PhoneSettings(
+            session_id=str(uuid.UUID(int=self.rng.getrandbits(128))), jitter=0.5
+        )
+        self._connections_before = 0
+        self._torn: set[int] = set()
+        self.swallows: Callable[[str], bool] = lambda _text: False
         self._out_rate = phone_settings.out_rate
         self.phone = Phone(phone_settings, Playback(record=True))
         self.learner = Learner(self.phone, self.rng, phone_settings.rate, barge_in=self.barge_in)
@@ -178,7 +183,10 @@ class World:
         if self.over is None:
             if self.phone.microphone_on:
                 pcm = self.learner.frame(frame_ms, self.clock.now_ms)
-                self.frames_begin[self.phone.uplink.last_seq + 1] = len(self.captured)
+                seq = self.phone.uplink.last_seq + 1
+                # What an app that was killed had captured under this number, and the gateway had not, is lost with it.
+                del self.captured[self.frames_begin.get(seq, len(self.captured)) :]
+                self.frames_begin[seq] = len(self.captured)
                 self.captured += pcm
                 self.tell_phone(Captured(pcm))
             self._begin_frame()
@@ -200,11 +208,12 @@ class World:
 
     def _do_for_phone(self, action: Any) -> None:
         match action:
-            case Connect(connection):
-                self._connection = connection
+            case Connect(number):
+                connection = self._connection = self._connections_before + number
                 self.clock.after(60, lambda: self._opened(connection))
-            case Close(connection):
-                self.clock.after(20, lambda: self.tell_phone(Closed(connection, 1000)))
+            case Close(number):
+                connection = self._connections_before + number
+                self.clock.after(20, lambda: self._closed(connection))
                 self.clock.after(30, lambda: self._left(connection))
             case Show(message):
                 self.shown.append(message)
@@ -219,15 +228,34 @@ class World:
         """End the test at the phone."""
         self.tell_phone(StopAsked())
 
-    def drop(self) -> None:
-        """Lose the connection; the gateway hears of it a little later."""
+    def drop(self, *, known_after_ms: float = 500.0, torn: bool = False) -> None:
+        """Lose the connection.
+
+        Args:
+            known_after_ms: when API Gateway finds out; until then posts go nowhere.
+            torn: what is under way on it is lost, too.
+        """
         connection = self._connection
-        self.tell_phone(Closed(connection))
+        if torn:
+            self._torn.add(connection)
+        self.tell_phone(Closed(connection - self._connections_before))
+        self.clock.after(known_after_ms, lambda: self._left(connection))
+
+    def restart_app(self) -> None:
+        """Kill the app and open it again: all it knows is the session's id."""
+        connection = self._connection
         self.clock.after(500, lambda: self._left(connection))
+        self._connections_before = connection
+        self.phone = Phone(self._phone_settings, Playback(record=True))
+        self.learner.phone = self.phone
+        self.tell_phone(Begin())
 
     def _opened(self, connection: int) -> None:
         self._open.add(connection)
-        self.tell_phone(Opened(connection))
+        self.tell_phone(Opened(connection - self._connections_before))
+
+    def _closed(self, connection: int) -> None:
+        self.tell_phone(Closed(connection - self._connections_before, 1000))
 
     def _left(self, connection: int) -> None:
         """API Gateway finds that a connection is gone."""
@@ -243,10 +271,15 @@ class World:
 
     # The network
 
-    def _carry(self, deliver: Callable[[], None]) -> None:
+    def _carry(self, connection: int, text: str, arrive: Callable[[], None]) -> None:
         line, rng = self.line, self.rng
-        if self.cut_off or rng.random() < line.lost:
+        if self.cut_off or rng.random() < line.lost or self.swallows(text):
             return
+
+        def deliver() -> None:
+            if connection not in self._torn:
+                arrive()
+
         for _ in range(2 if rng.random() < line.doubled else 1):
             delay_ms = line.delay_ms + rng.uniform(0, line.jitter_ms)
             if rng.random() < line.late:
@@ -256,7 +289,7 @@ class World:
     def _carry_up(self, text: str) -> None:
         connection, body = self._connection, text.encode()
         message = PhoneSaid(str(connection), connection, int(self.clock.now_ms), body)
-        self._carry(lambda: self._published(message))
+        self._carry(connection, text, lambda: self._published(message))
 
     def carry_down(self, action: Post, settled: Callable[[PostOutcome], None]) -> None:
         """Carry a relay's post to the phone; tell how it ended."""
@@ -264,14 +297,15 @@ class World:
         is_open = connection in self._open
         if is_open:
             self.audio_posts += '"type":"audio"' in action.data
-            self._carry(lambda: self.tell_phone(Received(connection, action.data)))
+            number = connection - self._connections_before
+            self._carry(connection, action.data, lambda: self.tell_phone(Received(number, action.data)))
         outcome = PostOutcome.DELIVERED if is_open else PostOutcome.GONE
         self.clock.after(self.rng.uniform(*self.post_ms), lambda: settled(outcome))
 
     def disconnect(self, connection: int) -> None:
         """Have API Gateway close a connection."""
         self._open.discard(connection)
-        self.clock.after(20, lambda: self.tell_phone(Closed(connection, 1000)))
+        self.clock.after(20, lambda: self._closed(connection))
 
     # The gateway
 
@@ -382,9 +416,9 @@ class World:
             before: Session | None = None
             for session in (session for session in sessions if session.sent_bytes):
                 start = self._begin_of(session.heard_to) - session.sent_bytes
-                heard = bytes(session.heard)
+                heard = bytes(session.heard)[: max(0, self._rewritten_from(relay) - start)]
                 assert heard == self.captured[start : start + len(heard)], f"{self.replay}: heard something else"
-                assert session.lost or len(heard) == session.sent_bytes, f"{self.replay}: lost on the way"
+                assert session.lost or len(session.heard) == session.sent_bytes, f"{self.replay}: lost on the way"
                 self._check_start(relay, before, start)
                 before = session
 
@@ -395,6 +429,13 @@ class World:
         else:
             written = -1 if relay.session is None else relay.session.session.seq
             assert start == self._begin_of(written + 1), f"{self.replay}: a relay begins elsewhere"
+
+    def _rewritten_from(self, relay: VirtualRelay) -> int:
+        """From where what a relay heard was lost with it and the app, which then captured something else in its place."""
+        successor = next((later.session for later in self.relays if later.epoch > relay.epoch and later.session), None)
+        if successor is None or not self._connections_before:
+            return len(self.captured) + 1
+        return self._begin_of(successor.session.seq + 1)
 
     def _begin_of(self, seq: int) -> int:
         """Where a frame begins in what was captured."""

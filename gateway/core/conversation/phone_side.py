@@ -260,6 +260,8 @@ class PhoneSide:
             self.uplink.forget()
             self._heard_from_ms = envelope.connected_at_ms
             self.events.phone_is_back(now_ms, forgot=True)
+        else:
+            self._part_from_older(envelope, now_ms)
 
     def _take_resume(self, envelope: PhoneSaid, resume: Resume, now_ms: float) -> None:
         if self.start is None and self._recalled(envelope, resume, resume.seq, now_ms):
@@ -271,6 +273,8 @@ class PhoneSide:
             self.uplink.resume(resume.seq, now_ms)
             self.downlink.resume(resume.n if self._knows_this_relay(envelope) else -1)
             self.events.phone_is_back(now_ms, forgot=False)
+        elif envelope.connection_id != self.connection_id:
+            self._part_from_older(envelope, now_ms)
         elif self.uplink.taking_up:
             self.uplink.resume(resume.seq, now_ms)
 
@@ -341,6 +345,11 @@ class PhoneSide:
         current = self.downlink.connection_id
         if current is not None and current != envelope.connection_id:
             self.asides.part_from(current, "replaced", now_ms)
+
+    def _part_from_older(self, envelope: PhoneSaid, now_ms: float) -> None:
+        """A connection that was opened before the one in use wants to be it: its word has been overtaken."""
+        if envelope.connection_id != self.connection_id and not self.asides.is_parting(envelope.connection_id):
+            self.asides.part_from(envelope.connection_id, "replaced", now_ms)
 
     def _leave_to_another(self, envelope: PhoneSaid, now_ms: float) -> None:
         """Another session of the learner's begins with another relay: for that one is what the phone says from now on."""

@@ -157,10 +157,12 @@ def test_resume_repeated_is_answered_once(scene):
 
 @pytest.mark.parametrize("message", [RESUME, START])
 def test_a_late_word_of_an_older_connection_changes_nothing(scene, message):
-    """The connection that was opened last wins, whatever order messages arrive in."""
+    """The connection that was opened last wins, whatever order messages arrive in; the older one is told so, once."""
     scene.say(RESUME, "c", 3)
     scene.say(message, "b", 2)
-    assert kinds(scene, "b") == []
+    scene.say(message, "b", 2)
+    assert [bye["reason"] for bye in scene.told("bye", "b")] == ["replaced"]
+    assert kinds(scene, "b") == ["bye"]
     scene.say({"type": "ping", "id": 1, "at": 0}, "c", 3)
     assert scene.told("pong", "c")
 
