@@ -204,9 +204,8 @@ class LagMonitor:
             return []
         self._evaluate_at_ms = now_ms + self.settings.evaluate_every_ms
         decisions: list[Decision] = []
-        notice = self._notice(now_ms)
-        if notice is not None:
-            decisions.append(notice)
+        if self.round_trip.count >= self.settings.quick_pings or now_ms >= self._notice_at_ms:
+            decisions += self._notice()
         felt = self.felt(now_ms)
         if felt.lag_ms >= self.settings.ask_over_ms:
             self._over_at_ms = now_ms
@@ -224,15 +223,14 @@ class LagMonitor:
         event = LagEvent.SKIPPED if choice == "skip" else LagEvent.CONTINUED
         return self._go(event, self.felt(now_ms), now_ms)
 
-    def _notice(self, now_ms: float) -> Notice | None:
-        measured = self.round_trip.count >= self.settings.quick_pings
-        if self._noticed or not (measured or now_ms >= self._notice_at_ms):
-            return None
+    def _notice(self) -> list[Notice]:
+        if self._noticed:
+            return []
         self._noticed = True
         round_trip_ms = self.round_trip.usual_ms()
         if round_trip_ms is None:
             round_trip_ms = expected_round_trip_ms(self._region, self.settings.unknown_round_trip_ms)
-        return Notice(round_trip_ms + self.settings.usual_response_ms)
+        return [Notice(round_trip_ms + self.settings.usual_response_ms)]
 
     def _go(self, event: LagEvent, felt: Felt, now_ms: float) -> list[Decision]:
         before, self.state = self.state, LAG_TABLE[self.state][event]
@@ -246,7 +244,8 @@ class LagMonitor:
             self.prompt += 1
             self._asked_at_lag_ms = felt.lag_ms
             self._expires_at_ms = now_ms + self.settings.answer_within_s * 1000
-            return [Ask(self.prompt, felt, self.settings.answer_within_s)]
+            # Nobody is asked about a lag of which they have not been told.
+            return [*self._notice(), Ask(self.prompt, felt, self.settings.answer_within_s)]
         return []
 
     def _held(self, lag_ms: float, now_ms: float) -> bool:

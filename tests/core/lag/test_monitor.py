@@ -354,3 +354,12 @@ def test_a_moment_below_the_threshold_changes_nothing():
     stage.wait(1.5)
     monitor.felt = felt
     assert any(isinstance(each, Ask) for each in stage.wait(3))
+
+
+def test_nobody_is_asked_about_a_lag_of_which_they_were_not_told():
+    """The notice comes before the question, however soon that is."""
+    stage = Stage(round_trip_ms=4_000.0, sustain_ms=500.0, notice_within_ms=60_000.0, quick_pings=3)
+    [notice, ask] = stage.wait(4.9)
+    assert isinstance(notice, Notice)
+    assert isinstance(ask, Ask)
+    assert not any(isinstance(each, Notice) for each in stage.wait(30))
