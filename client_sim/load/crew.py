@@ -60,8 +60,8 @@ class Process:
         """Whether its core carries no more phones."""
         return len(self._cpu) == _LOOKED_AT_S and sum(self._cpu) / _LOOKED_AT_S > FULL_CPU
 
-    async def start(self, settings: LoadSettings, began_at: float) -> None:
-        """Begin, and return when it takes phones.
+    async def start(self, settings: LoadSettings) -> None:
+        """Return when it is ready for `begin`.
 
         Raises:
             CrewError: it did not.
@@ -80,12 +80,20 @@ class Process:
             start_new_session=sys.platform != "win32",
         )
         self._reading = asyncio.create_task(self._read())
-        self.send({"settings": json.loads(settings.as_line()), "began_at": began_at, "process": self.number})
+        self.send({"settings": json.loads(settings.as_line()), "process": self.number})
         ready = asyncio.create_task(self._ready.wait())
         await asyncio.wait([ready, self._reading], timeout=_START_WITHIN_S, return_when=asyncio.FIRST_COMPLETED)
         ready.cancel()
         if not self._ready.is_set():
             raise CrewError("a process of phones did not start; what it said is above")
+
+    def begin(self, began_at: float) -> None:
+        """Let it take phones.
+
+        Args:
+            began_at: when the run began, by the wall clock.
+        """
+        self.send({"began_at": began_at})
 
     def send(self, command: dict[str, Any]) -> None:
         """Tell it something."""
@@ -159,8 +167,6 @@ class Crew:
         tokens = await self._tokens()
         try:
             if not self.stop.is_set():
-                # Phones begin when a process is there to hold them, so the clock of the run waits for it.
-                self._began_at = time.time()
                 await self._another()
                 begun(self._began_at)
                 await self._bring_in(tokens)
@@ -206,7 +212,10 @@ class Crew:
     async def _another(self) -> None:
         process = Process(len(self._processes), self._take)
         self._processes.append(process)
-        await process.start(self._settings, self._began_at)
+        await process.start(self._settings)
+        # The clock of the run begins when there is a process to hold phones.
+        self._began_at = self._began_at or time.time()
+        process.begin(self._began_at)
         if len(self._processes) > 1:
             self._say(f"a core is full: {len(self._processes)} processes now")
 

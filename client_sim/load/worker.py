@@ -1,6 +1,6 @@
 """A process of phones: ``python -m client_sim.load.worker``. Commands come by standard input, records leave by standard output.
 
-The first line is the settings and the wall clock at which the run began; then ``{"do": "add", "phone": 3, "token": ...}``,
+The first line is the settings, the second, once the process is ready, the wall clock at which the run began; then ``{"do": "add", "phone": 3, "token": ...}``,
 ``{"do": "stop"}`` for an orderly end, ``{"do": "cut"}`` for one at once. The end of the input is a cut as well: a process
 whose crew is gone does not stay.
 """
@@ -133,19 +133,23 @@ async def serve(lines: "asyncio.Queue[str | None]", emit: Callable[[dict[str, An
     """Do what the lines say until there are no more."""
     first = json.loads(await lines.get() or "{}")
     settings = LoadSettings.from_line(json.dumps(first["settings"]))
+    utterances = utterances_of(settings)
     clock = RealClock()
+    emit({"kind": "ready"})
+    begun = json.loads(await lines.get() or "{}")
+    if "began_at" not in begun:
+        return  # the run is over before it has begun
     bench = Bench(
         settings=settings,
-        utterances=utterances_of(settings),
+        utterances=utterances,
         connect=connector(settings.ca_path),
         clock=clock,
-        began_ms=clock.now_ms() - (time.time() - first["began_at"]) * 1000,
+        began_ms=clock.now_ms() - (time.time() - begun["began_at"]) * 1000,
         slips=Histogram(),
         emit=emit,
         stop=asyncio.Event(),
     )
     worker = Worker(bench, first["process"])
-    emit({"kind": "ready"})
     running = asyncio.create_task(worker.run())
     obeying = asyncio.create_task(_obey(worker, lines))
     await running

@@ -127,6 +127,17 @@ def test_misuse_is_told_before_anything_begins(tmp_path, capsys, more, says):
     assert says in capsys.readouterr().err
 
 
+def test_a_run_that_reached_nobody_is_not_valid(tmp_path, capsys):
+    """Exit status 1, though the tester was never late."""
+    arguments = load("ws://127.0.0.1:9/dev", tmp_path / "run.jsonl", "--plain")
+    arguments[arguments.index("5")] = "0.01"
+    assert program.main(arguments) == 1
+    assert "not valid: nothing was sent" in capsys.readouterr().err
+    run = read_run(tmp_path / "run.jsonl")
+    assert run.ended == "time"
+    assert "unreachable" in run.of("call")[0]["failure"]
+
+
 def test_a_token_command_that_fails_ends_the_run(tmp_path, capsys):
     """With exit status 1 and its reason; the file says so too."""
     arguments = load("ws://127.0.0.1:9/dev", tmp_path / "run.jsonl")

@@ -31,7 +31,10 @@ class Pretended:
     def check(self):
         pass
 
-    async def start(self, asked, began_at):
+    async def start(self, asked):
+        assert not self.commands
+
+    def begin(self, began_at):
         assert began_at > 0
 
     def send(self, command):
@@ -98,7 +101,7 @@ async def test_a_process_that_does_not_start_is_told(monkeypatch):
     monkeypatch.setattr(crews.sys, "executable", "/bin/false")
     process = Process(0, lambda record: None)
     with pytest.raises(CrewError, match="did not start"):
-        await process.start(settings(), 1.0)
+        await process.start(settings())
     await process.leave()
 
 
