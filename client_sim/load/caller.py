@@ -21,6 +21,7 @@ from client_sim.playback import TurnHeard
 from client_sim.regions.path import Path
 from client_sim.regions.profiles import region
 from client_sim.regions.shaped import shaped
+from client_sim.shell import RefreshHook
 from client_sim.speech import Utterance
 from client_sim.talk import Observation, TalkOptions, hold_conversation
 from gateway.core import messages as maya
@@ -67,7 +68,7 @@ class Caller:
         refresh: gets another token.
     """
 
-    def __init__(self, bench: Bench, phone: int, token: str, refresh: Callable[[], Any] | None = None) -> None:
+    def __init__(self, bench: Bench, phone: int, token: str, refresh: RefreshHook | None = None) -> None:
         self._bench = bench
         self.phone = phone
         self._token = token
@@ -152,7 +153,7 @@ class _Call:
         self._last_v2v_ms: float | None = None
         self._parts: list[tuple[float, int]] = []
 
-    async def hold(self, token: str, refresh: Callable[[], Any] | None) -> Outcome:
+    async def hold(self, token: str, refresh: RefreshHook | None) -> Outcome:
         bench, settings = self._bench, self._bench.settings
         connect = bench.connect if self._path is None else shaped(bench.connect, self._path, bench.clock)
         slip = SendSlip(settings.rate, bench.slips)

@@ -5,6 +5,7 @@ The first line is the manifest; what follows comes as it happened, and an interr
 | ``kind`` | what | fields beside ``at_s``, ``phone``, ``call``, ``region`` |
 |---|---|---|
 | ``run`` | manifest | ``format``, ``label``, ``target``, ``settings``, ``regions``, ``machine``, ``versions``, ... |
+| ``begun`` | the first phone may call | ``began_at``, the wall clock |
 | ``turn`` | the learner spoke and Maya answered, or did not | ``v2v_ms``, ``waited_ms`` until the learner spoke again, ``first_byte_ms``, ``noticed_ms``, ``buffer_ms``, ``leading_ms``, ``interrupting`` |
 | ``round_trip`` | ping and pong through the whole path | ``ms``, ``true_ms`` of the simulated line alone |
 | ``gap`` | a piece of Maya's speech came too late | ``ms`` of silence |
