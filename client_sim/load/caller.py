@@ -23,7 +23,7 @@ from client_sim.regions.profiles import region
 from client_sim.regions.shaped import shaped
 from client_sim.shell import RefreshHook
 from client_sim.speech import Utterance
-from client_sim.talk import Observation, TalkOptions, hold_conversation
+from client_sim.talk import Observation, Said, TalkOptions, hold_conversation
 from gateway.core import messages as maya
 
 type Emit = Callable[[dict[str, Any]], None]
@@ -241,6 +241,8 @@ class _Call:
                 self._emit("drop", now_ms, code=code)
             case Resumed(away_ms, frames):
                 self._emit("resume", now_ms, outage_ms=_rounded(away_ms), frames=frames)
+            case Said(caption) if caption.who == "maya" and not caption.final:
+                self._speaker.expect_sentence()
             case Show(message):
                 self._show(message, now_ms)
             case _:
@@ -271,8 +273,8 @@ class _Call:
             case _:
                 pass
 
-    def _late(self, gap_ms: float, now_ms: float) -> None:
-        self._emit("gap", now_ms, ms=_rounded(gap_ms))
+    def _late(self, gap_ms: float, now_ms: float, new_sentence: bool) -> None:  # noqa: FBT001 - as the speaker tells it
+        self._emit("pause" if new_sentence else "gap", now_ms, ms=_rounded(gap_ms))
 
     def _silenced(self, now_ms: float) -> None:
         if self._outcome.exchanges:

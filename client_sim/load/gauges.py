@@ -17,20 +17,28 @@ _BLOCKED_MS: Final = 20.0
 class Speaker(Playback):
     """Plays, and tells of pieces that came too late and of turns that were cut.
 
+    A silence before a new sentence may be Maya's own, for she makes one sentence after the other: it counts as a pause, and only a
+    silence within a sentence as a gap.
+
     Args:
         lead_ms: see `Playback`.
-        late: is told of a gap: its length in ms, and when.
+        late: is told of a silence within a turn: its length in ms, when it ended, and whether a new sentence follows.
         silenced: is told when sound was stopped by barge-in.
     """
 
     def __init__(
-        self, *, lead_ms: float, late: Callable[[float, float], None], silenced: Callable[[float], None]
+        self, *, lead_ms: float, late: Callable[[float, float, bool], None], silenced: Callable[[float], None]
     ) -> None:
         super().__init__(lead_ms=lead_ms)
         self._late = late
         self._silenced = silenced
+        self._new_sentence = False
         self.pieces = 0
         self.late_pieces = 0
+
+    def expect_sentence(self) -> None:
+        """The text of a new sentence has come; its sound is next."""
+        self._new_sentence = True
 
     def add(self, turn: Hashable, rate: int, pcm: bytes, now_ms: float) -> bool:
         """Play a piece, and count it."""
@@ -39,8 +47,9 @@ class Speaker(Playback):
         if played:
             self.pieces += 1
             if self.gaps.count > gaps:
-                self.late_pieces += 1
-                self._late(self.gaps.total_ms - total_ms, now_ms)
+                self.late_pieces += not self._new_sentence
+                self._late(self.gaps.total_ms - total_ms, now_ms, self._new_sentence)
+            self._new_sentence = False
         return played
 
     def drop(self, turn: Hashable, now_ms: float) -> float:

@@ -8,7 +8,8 @@ The first line is the manifest; what follows comes as it happened, and an interr
 | ``begun`` | the first phone may call | ``began_at``, the wall clock |
 | ``turn`` | the learner spoke and Maya answered, or did not | ``v2v_ms``, ``waited_ms`` until the learner spoke again, ``first_byte_ms``, ``noticed_ms``, ``buffer_ms``, ``leading_ms``, ``interrupting`` |
 | ``round_trip`` | ping and pong through the whole path | ``ms``, ``true_ms`` of the simulated line alone |
-| ``gap`` | a piece of Maya's speech came too late | ``ms`` of silence |
+| ``gap`` | a piece of Maya's speech came too late within a sentence | ``ms`` of silence |
+| ``pause`` | the same before a new sentence, where silence may be her own | ``ms`` of silence |
 | ``barge_in`` | the learner spoke over Maya | ``stop_ms`` from onset to silence at the speaker |
 | ``drop``, ``resume`` | the line was lost; the conversation went on | ``code``; ``outage_ms``, ``frames`` sent again |
 | ``lag_notice``, ``lag_prompt``, ``lag_cleared`` | what the gateway says of lag | ``lag_ms``, ``cause``, ``true_ms``, ``why`` |

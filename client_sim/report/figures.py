@@ -140,6 +140,7 @@ class Group:
         return {
             "late_pieces": proportion(_sum(calls, "late_pieces"), _sum(calls, "pieces")),
             "gap_ms": summary(gaps),
+            "pause_between_sentences_ms": summary(_values(self.records("pause", warm=False), "ms")),
             "gaps_per_minute_heard": round(len(gaps) / heard_min, 3) if heard_min else None,
             "silent_share": round(sum(gaps) / (sum(gaps) + heard_min * 60_000), 5) if heard_min else None,
             "frames": {

@@ -95,7 +95,7 @@ def audio(groups: Sequence[Figures]) -> str:
     rows = []
     for number, group in enumerate(groups):
         sound, going = group["audio"], group["continuity"]
-        frames = sound["frames"]
+        frames, pauses = sound["frames"], sound["pause_between_sentences_ms"]
         rows.append(
             [
                 _name(number, group),
@@ -103,6 +103,7 @@ def audio(groups: Sequence[Figures]) -> str:
                 cell(f"{sound['gap_ms']['n']:,}", _each_minute(sound["gaps_per_minute_heard"])),
                 cell(ms(sound["gap_ms"].get("p50"))),
                 cell(ms(sound["gap_ms"].get("max"))),
+                cell(f"{pauses['n']:,}", f"p50 {ms(pauses.get('p50'))} ms"),
                 cell(f"{frames['captured']:,}"),
                 cell(f"{frames['resent']:,}"),
                 cell(f"{frames['lost']:,}"),
@@ -117,6 +118,7 @@ def audio(groups: Sequence[Figures]) -> str:
         "gaps",
         "gap p50, ms",
         "max, ms",
+        "pauses",
         "frames captured",
         "sent again",
         "lost",
@@ -127,7 +129,10 @@ def audio(groups: Sequence[Figures]) -> str:
     return card(
         "Sound and continuity",
         table(heads, rows),
-        "TCP loses nothing: what is late is the loss. Counts are of the whole run.",
+        (
+            "TCP loses nothing: what is late is the loss. Late pieces and gaps lie within a sentence; a pause, before a new one, may be "
+            "Maya's own. Counts are of the whole run."
+        ),
     )
 
 

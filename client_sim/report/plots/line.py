@@ -63,8 +63,8 @@ def gaps(groups: Sequence[Group]) -> Plot:
         ]
         canvas.line(points, colour, words=f"{group.name}: {len(found)} gaps")
     says = (
-        f"All phones of a group together, in windows of {window_s:.0f} s. A gap is silence within a turn: its next piece came, or was "
-        "made, too late."
+        f"All phones of a group together, in windows of {window_s:.0f} s. A gap is silence within a sentence, because its next "
+        "piece came too late."
     )
     return Plot(title, says, canvas.picture(title), [(colour, group.name) for colour, group, _ in told])
 

@@ -118,15 +118,27 @@ def test_what_the_line_held_up_is_not_slip():
 def test_the_speaker_tells_of_gaps_and_of_silence():
     """A late piece with the length of its gap, and the moment at which barge-in stopped a sounding turn."""
     late, silent = [], []
-    speaker = Speaker(lead_ms=0, late=lambda gap, at: late.append((gap, at)), silenced=silent.append)
+    speaker = Speaker(lead_ms=0, late=lambda *told: late.append(told), silenced=silent.append)
     speaker.add("a", 8000, bytes(1_600), 0)
     speaker.add("a", 8000, bytes(1_600), 130)
-    assert late == [(30, 130)]
+    assert late == [(30, 130, False)]
     assert (speaker.pieces, speaker.late_pieces) == (2, 1)
     speaker.drop("b", 150)
     assert silent == []
     speaker.drop("a", 160)
     assert silent == [160]
+
+
+def test_a_silence_before_a_new_sentence_is_a_pause():
+    """It may be Maya's own: it is told, and is no late piece; the next silence is one again."""
+    late = []
+    speaker = Speaker(lead_ms=0, late=lambda *told: late.append(told), silenced=lambda at: None)
+    speaker.add("a", 8000, bytes(1_600), 0)
+    speaker.expect_sentence()
+    speaker.add("a", 8000, bytes(1_600), 250)
+    speaker.add("a", 8000, bytes(1_600), 390)
+    assert late == [(150, 250, True), (40, 390, False)]
+    assert speaker.late_pieces == 1
 
 
 async def test_a_token_is_what_the_command_prints():
