@@ -14,7 +14,7 @@ _LEAST_TICKS: Final = 5
 _TOP: Final = 14
 _RIGHT: Final = 18
 _BOTTOM: Final = 40
-_LEFT: Final = 62
+_LEFT: Final = 74
 
 
 def tag(name: str, content: str = "", /, **attributes: object) -> str:
