@@ -163,7 +163,7 @@ class VirtualNova:
         elif ordered.effect is Effect.UNKNOWN_EVENT:
             self._said(stream_id, UnknownEvent("novel"))
         else:
-            self.lose(stream_id, _meaning(ordered))
+            self.lose(stream_id, meaning(ordered))
 
     def spoil_next(self, name: str) -> None:
         """Have a fault happen to the next stream that is opened, as it opens."""
@@ -171,7 +171,7 @@ class VirtualNova:
 
     def _spoil_opening(self, stream_id: int, ordered: Ordered) -> None:
         late = ordered.effect is Effect.NO_HEADERS
-        fault = _meaning(ordered)
+        fault = meaning(ordered)
         self._clock.after(OPEN_TIMEOUT_MS if late else self.opening_ms, lambda: self._ended(stream_id, fault))
 
     def vanish(self) -> None:
@@ -253,7 +253,7 @@ class VirtualNova:
         self._clock.after(_WIRE_MS, lambda: self._ended(session.stream_id, fault))
 
 
-def _meaning(ordered: Ordered) -> Fault:
+def meaning(ordered: Ordered) -> Fault:
     """What the gateway's adapter makes of a fault; what has no name of the service's is a loss."""
     given = ordered.parameters
     kind = given.get("type", given.get("code", ""))
