@@ -14,6 +14,9 @@ from tests.world.world import World
 
 type Act = Callable[[Inside], None]
 
+FRAME_MS: Final = 200
+"""Half as many frames as usual, for the sake of the suite's length."""
+
 FAULTS: Final = sorted(name for name, kind in KINDS.items() if kind.effect is not Effect.DELAY)
 
 
@@ -51,7 +54,7 @@ def away_and(act: Act) -> Act:
 
 def hold(moment: str, act: Act, *, seed: int = 3) -> tuple[World, list[int]]:
     """Hold a whole conversation in which something happens at a moment of each part."""
-    world = World(seed)
+    world = World(seed, frame_ms=FRAME_MS)
     if moment == "part is over":
         world.nova.opening_ms = 2_500.0  # else the next part has its stream at once
     parts = act_at(world, moment, act)
@@ -164,7 +167,7 @@ def test_a_successor_that_is_lost_while_it_hears_the_replay(moment: str) -> None
 
 def test_maya_who_stays_down_is_unavailable_and_what_was_said_is_assessed() -> None:
     """After all attempts; the learner was told of each."""
-    world = World(3)
+    world = World(3, frame_ms=FRAME_MS)
     act_at(world, "maya thinks", strike("rst", *["unavailable"] * 10))
     world.run(until_s=600)
     assert [saved.status for saved in world.saves] == ["partial"]
