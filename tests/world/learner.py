@@ -1,6 +1,7 @@
 """A learner who answers when it is their turn, in the plain voice, so that what Maya hears can be read again."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from client_sim.phone import Phone
@@ -16,6 +17,8 @@ ANSWERS = (
     "we used to take the slow train along the river every summer.",
 )
 _THINKING_MS = 350.0
+_TALK_AFTER_TURNS = 2
+"""Maya gives the topic, and asks to begin."""
 
 
 @dataclass
@@ -27,6 +30,9 @@ class Learner:
         rng: decides what is said and when Maya is interrupted.
         barge_in: how likely it is that a turn of Maya's is spoken over.
         said: every utterance that was spoken, in order.
+        answers: what is said, at random.
+        listens_only: nothing is said at all.
+        talk: what is said when the preparation time of a part is over, one of the answers if it is empty.
         spoken_ms: how much of the utterance under way has been spoken, 0 when there is none.
     """
 
@@ -35,6 +41,9 @@ class Learner:
     rate: int
     barge_in: float = 0.0
     said: list[str] = field(default_factory=list)
+    answers: Sequence[str] = ANSWERS
+    talk: str = ""
+    listens_only: bool = False
     spoken_ms: float = 0.0
     _speech: bytes = b""
     _speaking: bool = False
@@ -67,18 +76,21 @@ class Learner:
         return piece + bytes(length - len(piece))
 
     def _next_answer(self) -> str:
-        answer = self.rng.choice(ANSWERS)
+        is_talk = self._talk and self._turns_in_part == _TALK_AFTER_TURNS
+        answer = self.talk if is_talk and self.talk else self.rng.choice(self.answers)
         self.said.append(answer)
         return answer
 
     def _decides_to_speak(self, now_ms: float) -> bool:
+        if self.listens_only:
+            return False
         status = self.phone.status.state if self.phone.status else ""
         playing = self.phone.speaker.playing(now_ms) is not None
         if playing and self._interrupt_after_ms is not None:
             self._interrupt_after_ms -= 100
             return self._interrupt_after_ms <= 0
         quiet = status == "listening" and not playing and self.phone.speaker.queue_ms(now_ms) == 0
-        if not quiet or not self._maya_spoke or (self._talk and self._turns_in_part < 2):
+        if not quiet or not self._maya_spoke or (self._talk and self._turns_in_part < _TALK_AFTER_TURNS):
             self._listening_since_ms = None
             return False
         if self._listening_since_ms is None:
