@@ -25,13 +25,14 @@ from gateway.core.conversation import ConversationSettings
 from gateway.core.conversation.inputs import TookOver
 from gateway.core.conversation.progress import OpenSession, open_session
 from gateway.core.errors import RemoteError
-from gateway.core.exam import build_plan
+from gateway.core.exam import build_plan, shortened
 from gateway.core.flood import FloodLimits
 from gateway.core.lag import LagSettings
 from gateway.core.nova_events import Fault
 from gateway.relay import Relay
 from gateway.settings import (
     exam_plan,
+    exam_time_scale,
     finish_queue_url,
     lines,
     log_settings,
@@ -261,7 +262,7 @@ def _conversation_settings(lease: Lease, session: OpenSession | None) -> Convers
     else:
         choice = int.from_bytes(hashlib.sha256(f"{lease.learner} {lease.epoch}".encode()).digest()[:4])
     lag = overridden(LagSettings(), prefix="MAYA_LAG_")
-    plan = build_plan(exam_plan(), choice)
+    plan = shortened(build_plan(exam_plan(), choice), exam_time_scale())
     return overridden(ConversationSettings(plan=plan, flood=overridden(FloodLimits()), lag=lag))
 
 

@@ -100,7 +100,8 @@ class SonicSettings:
         ca_bundle: path of the certificate authorities to trust (``AWS_CA_BUNDLE``), empty for the system's.
         open_timeout_s: from the call to the response headers.
         send_timeout_s: how long back-pressure may hold an event back.
-        receive_timeout_s: how long the service may say nothing; longer than a learner's longest utterance.
+        receive_timeout_s: how long the service may say nothing; longer than a stream lives (SERVICE.md A8), since a
+            learner may be silent for minutes: whether an open stream is dead is for the conversation's watch to say.
         close_timeout_s: for the polite end of a stream, before its connection is cut.
     """
 
@@ -216,7 +217,7 @@ def sonic_settings(environ: Mapping[str, str] = os.environ) -> SonicSettings:
         ca_bundle=ca_bundle,
         open_timeout_s=_seconds(environ, "MAYA_SONIC_OPEN_TIMEOUT_S", 12.0),
         send_timeout_s=_seconds(environ, "MAYA_SONIC_SEND_TIMEOUT_S", 5.0),
-        receive_timeout_s=_seconds(environ, "MAYA_SONIC_RECEIVE_TIMEOUT_S", 180.0),
+        receive_timeout_s=_seconds(environ, "MAYA_SONIC_RECEIVE_TIMEOUT_S", 500.0),
         close_timeout_s=_seconds(environ, "MAYA_SONIC_CLOSE_TIMEOUT_S", 1.0),
     )
 
@@ -254,6 +255,11 @@ def lines(environ: Mapping[str, str] = os.environ) -> int:
 def exam_plan(environ: Mapping[str, str] = os.environ) -> str:
     """Read which plan the test follows: ``full``, ``demo`` or ``tiny``."""
     return _choice(environ, "MAYA_EXAM_PLAN", "full", _PLANS)
+
+
+def exam_time_scale(environ: Mapping[str, str] = os.environ) -> float:
+    """Read by how much every time limit of the test is longer or shorter than planned; 1 if not given."""
+    return _seconds(environ, "MAYA_EXAM_TIME_SCALE", 1.0)
 
 
 def log_settings(environ: Mapping[str, str] = os.environ) -> LogSettings:

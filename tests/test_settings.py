@@ -9,6 +9,7 @@ import pytest
 from gateway.settings import (
     SettingsError,
     exam_plan,
+    exam_time_scale,
     finish_queue_url,
     lines,
     log_settings,
@@ -73,6 +74,8 @@ def test_names_and_numbers_by_default() -> None:
     """What is not set has the documented value."""
     assert (table_settings({}).users, table_settings({}).assessments) == ("IELTSUsers", "IELTSAssessments")
     assert (relay_function({}), lines({}), exam_plan({})) == ("maya-relay", 18, "full")
+    assert exam_time_scale({}) == 1.0
+    assert exam_time_scale({"MAYA_EXAM_TIME_SCALE": "0.08"}) == 0.08
     assert micro_settings({}).model_id == "amazon.nova-micro-v1:0"
     assert log_settings({}).level == "INFO"
     assert finish_queue_url({"MAYA_FINISH_QUEUE_URL": "https://queue"}) == "https://queue"
@@ -119,6 +122,7 @@ def test_the_ca_bundle_must_be_there(tmp_path: Path) -> None:
         ),
         (finish_queue_url, {}, "MAYA_FINISH_QUEUE_URL"),
         (exam_plan, {"MAYA_EXAM_PLAN": "short"}, "MAYA_EXAM_PLAN"),
+        (exam_time_scale, {"MAYA_EXAM_TIME_SCALE": "0"}, "MAYA_EXAM_TIME_SCALE"),
         (log_settings, {"MAYA_LOG_LEVEL": "LOUD"}, "MAYA_LOG_LEVEL"),
         (lines, {"MAYA_LINES": "0"}, "MAYA_LINES"),
         (lines, {"MAYA_LINES": "many"}, "MAYA_LINES"),
