@@ -116,8 +116,16 @@ def allocated_after(scene: Scene, frames: int) -> int:
 def test_nothing_grows_with_the_frames() -> None:
     """A thousand frames more, and not one byte a frame more is held (I6)."""
     plan = replace(build_plan("full").part(1), time_limit_s=10_000.0)
-    settings = {"replay_ms": 5_000.0, "nudge_s": 1e6, "time_limit_s": 1e6, "go_away_s": 1e6, "renew_s": 1e6}
-    scene = Scene(plan=replace(build_plan("full"), parts=(plan,)), renew_by_s=1e6, **settings).talk()
+    never = 1e6
+    scene = Scene(
+        plan=replace(build_plan("full"), parts=(plan,)),
+        replay_ms=5_000.0,
+        nudge_s=never,
+        time_limit_s=never,
+        go_away_s=never,
+        renew_s=never,
+        renew_by_s=never,
+    ).talk()
     tracemalloc.start()
     try:
         before = allocated_after(scene, 300)
