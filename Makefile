@@ -11,7 +11,7 @@ NPM    := node_modules/.ready
 OSLS   := SLS_NOTIFICATIONS_MODE=off node_modules/.bin/osls
 STAGE  ?= dev
 
-.PHONY: help setup demo up test check format bench lag shaper look contract lock package vet rehearse clean
+.PHONY: help setup demo up test check format bench hostile lag shaper look contract lock package vet rehearse clean
 
 help: ## List the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -55,6 +55,9 @@ look: setup ## Open REPORT=report.html in Chromium, look for faults, keep pictur
 
 shaper: setup ## Measure the simulated lines from outside, and beside lines below TCP
 	@$(PYTHON) -m tests.shaper
+
+hostile: setup ## Hold fifty conversations beside one hostile client of each kind, and without it
+	@$(PYTHON) -m tests.bench.beside
 
 contract: setup ## Write the AsyncAPI document and the JSON Schemas from the message models
 	$(PYTHON) -m gateway.contract --write

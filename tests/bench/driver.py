@@ -68,19 +68,19 @@ async def drive(conversations: Conversations, record: Path) -> None:
     notes: list[Notes] = []
     lags: list[tuple[int, int]] = []
     watch = asyncio.create_task(_watch(lags))
-    lines = await _standard_input()
+    lines = await standard_input()
     while line := await lines.readline():
         command: dict[str, Any] = json.loads(line)
         if "add" in command:
             notes += [await conversations.add() for _ in range(command["add"])]
-            _answer({"live": len(notes)})
+            answer({"live": len(notes)})
         elif "set" in command:
             conversations.set(command["set"], on=command["on"])
-            _answer({"set": command["set"]})
+            answer({"set": command["set"]})
         else:
             conversations.check()
             _write(record, notes, lags)
-            _answer({"written": True})
+            answer({"written": True})
     watch.cancel()
     os._exit(0)
 
@@ -94,13 +94,15 @@ async def _watch(lags: list[tuple[int, int]]) -> None:
         lags.append((time.monotonic_ns(), round((loop.time() - due_s) * 1e9)))
 
 
-async def _standard_input() -> asyncio.StreamReader:
+async def standard_input() -> asyncio.StreamReader:
+    """Return standard input, to be read line by line."""
     reader = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     return reader
 
 
-def _answer(document: dict[str, Any]) -> None:
+def answer(document: dict[str, Any]) -> None:
+    """Write a JSON line on standard output."""
     sys.stdout.write(json.dumps(document) + "\n")
     sys.stdout.flush()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from client_sim.clock import RealClock
-from client_sim.events import Action, Over, Show
+from client_sim.events import Action, Over, Show, StopAsked
 from client_sim.network import Connector, connector
 from client_sim.phone import Phone
 from client_sim.phone_settings import PhoneSettings
@@ -69,6 +69,10 @@ class Caller:
         if not self._live.is_set():
             raise PhoneFailedError(f"not live within {_LIVE_WITHIN_S:g} s")
 
+    def stop(self) -> None:
+        """End the test."""
+        self._shell.tell(StopAsked())
+
     def check(self) -> None:
         """Raise what ended the conversation, if anything did."""
         if self._task is not None and self._task.done():
@@ -111,8 +115,11 @@ class Callers:
         return caller.notes
 
     def set(self, name: str, *, on: bool) -> None:
-        """Phones have nothing to be set."""
-        raise NotImplementedError(name)
+        """Have every learner end the test: ``stop``; there is no going back."""
+        if name != "stop" or not on:
+            raise NotImplementedError(name)
+        for caller in self._callers:
+            caller.stop()
 
     def check(self) -> None:
         """Raise what has ended a conversation, if anything has."""

@@ -175,11 +175,11 @@ def _prepare(child: Child | Children, before: Step, step: Step, live: int) -> in
 def _cell(measured: Measured, record: Record, streams: Sequence[TapStream], frame_ms: int, way: str) -> Cell:
     window, count = measured.window, measured.live
     pairs = list(zip(record.conversations[:count], streams[:count], strict=True))
-    up = [delays_ms(_captured(notes), stream.heard, window) for notes, stream in pairs]
-    down = [delays_ms(_uncut(notes, stream), notes.arrived, window) for notes, stream in pairs]
+    up = [delays_ms(captured(notes), stream.heard, window) for notes, stream in pairs]
+    down = [delays_ms(uncut(notes, stream), notes.arrived, window) for notes, stream in pairs]
     slips = [slip for notes, _ in pairs for slip in _slips_ms(notes, window)]
     lags = [lag_ns / _NS_PER_MS for at_ns, lag_ns in record.lags if window[0] <= at_ns < window[1]]
-    audio_s = sum(passed(_captured(notes), window) for notes, _ in pairs) / (RATE * BYTES_PER_SAMPLE)
+    audio_s = sum(passed(captured(notes), window) for notes, _ in pairs) / (RATE * BYTES_PER_SAMPLE)
     maya_s = sum(passed(stream.said, window) for _, stream in pairs) / (OUT_RATE * BYTES_PER_SAMPLE)
     return Cell(
         conversations=measured.step.conversations,
@@ -200,13 +200,14 @@ def _cell(measured: Measured, record: Record, streams: Sequence[TapStream], fram
     )
 
 
-def _uncut(notes: Notes, stream: TapStream) -> list[Moment]:
+def uncut(notes: Notes, stream: TapStream) -> list[Moment]:
     """What was said until Maya was first cut short: what is dropped then makes all later positions differ."""
     until_ns = min(notes.interruptions, default=None)
     return stream.said if until_ns is None else [one for one in stream.said if one[0] < until_ns - _BEFORE_CUT_NS]
 
 
-def _captured(notes: Notes) -> list[tuple[int, int]]:
+def captured(notes: Notes) -> list[Moment]:
+    """When which byte of the learner's speech was captured."""
     return [(at_ns, position) for _, at_ns, position in notes.frames]
 
 

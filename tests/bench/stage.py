@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from infra.local import certificates, learners
+from infra.local import aws, certificates, learners
 from infra.local.aws import DUMMY_KEYS
 from infra.local.deployment import ROOT
 from infra.local.state import State
@@ -26,8 +26,9 @@ from infra.local.tether import tethered
 from tests.bench.driver import Record
 from tests.bench.processes import Groups
 
-LINES: Final = 60
+LINES: Final = 80
 MODULE: Final = "academic_speaking"
+LEARNER: Final = "learner-"
 STAND_INS: Final = ("API GW, Lambda", "Nova Sonic", "Valkey", "DynamoDB", "phones", "supervisor")
 STREAM_HANDLERS: Final = "stream handlers"
 RELAYS: Final = "relays"
@@ -121,10 +122,14 @@ class Cloud:
 
     def tokens(self, count: int) -> list[str]:
         """Return tokens of as many learners, who have unlocked the module."""
-        names = [f"learner-{number}" for number in range(count)]
+        names = [f"{LEARNER}{number}" for number in range(count)]
         for name in names:
             learners.unlock(self.state, name, [MODULE])
         return [learners.token(self.state, name) for name in names]
+
+    def client(self, service: str) -> Any:
+        """Return a boto3 client for ``dynamodb``."""
+        return aws.client(service, self.state.dynamodb_url, self.state.region)
 
     def groups(self, phones_pid: int) -> Groups:
         """Return which process is what."""
@@ -205,6 +210,45 @@ class Child:
             self._process.stdin.flush()
         if not self._process.stdout.readline():
             raise StageError(f"the process that holds the conversations ended:\n{_tail(self._log)}")
+
+
+class Asked:
+    """A process that is asked line by line.
+
+    Args:
+        process: with pipes.
+        log: what it says beside its answers.
+    """
+
+    def __init__(self, process: "subprocess.Popen[bytes]", log: Path) -> None:
+        self._process = process
+        self._log = log
+
+    def ask(self, command: dict[str, Any]) -> dict[str, Any]:
+        """Return its answer.
+
+        Raises:
+            StageError: it has ended.
+        """
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps(command).encode() + b"\n")
+            self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        if not line:
+            raise StageError(f"a process ended:\n{_tail(self._log)}")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+
+@contextlib.contextmanager
+def asked(folder: Path, module: str, *arguments: str) -> Iterator[Asked]:
+    """Run a process that is asked line by line."""
+    log = folder / f"{module}.log"
+    command = [sys.executable, "-m", f"tests.bench.{module}", *arguments]
+    with _running(command, log, clean_environment(), pipes=True) as process:
+        yield Asked(process, log)
 
 
 class Children:

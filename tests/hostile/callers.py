@@ -26,6 +26,9 @@ _AGAIN_S: Final = 1.0
 _FRAME: Final = "A" * 4_268
 """100 ms of silence at 16 kHz, whole samples."""
 
+_SHORT_FRAME: Final = "A" * 856
+"""20 ms: the most messages that sound can be cut into."""
+
 _FRAGMENT_CHARS: Final = 30_000
 """API Gateway takes no WebSocket frame of more than 32 KB, and no message of more than 128."""
 
@@ -148,7 +151,7 @@ class Flood(Hostile):
             await self._send(connection, self._start())
             began_s, sent = time.monotonic(), self.seen["sent"]
             for number in itertools.count():
-                await self._send(connection, self._message("ping", id=number, at=0))
+                await self._send(connection, self._message("audio", seq=number, t=number, pcm=_SHORT_FRAME))
                 # The line takes what it is given; without this nothing else would run here.
                 await asyncio.sleep(0)
                 self.seen["per second"] = round((self.seen["sent"] - sent) / max(0.1, time.monotonic() - began_s))

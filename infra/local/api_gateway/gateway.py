@@ -157,6 +157,8 @@ class WebSocketApi:
         try:
             while True:
                 message = await websocket.recv()
+                if session.phase is Phase.CLOSED:
+                    continue  # deleted: what was on its way reaches no function
                 if isinstance(message, bytes):
                     await websocket.close(1003)
                     break

@@ -168,9 +168,24 @@ async def test_no_connection_takes_all_calls(start_gateway: StartGateway) -> Non
         assert sorted(bodies) == ["flood", "flood", "word"]
         await (await flood.ping())
         assert len(held.answers) == 3
+        held.answers.pop(bodies.index("word")).set_result(result({}))
         for _ in range(48):
             held.answers.pop(0).set_result(result({}))
-            await gateway.functions.next("default")
+            assert (await gateway.functions.next("default"))["body"] == "flood"
+
+
+async def test_what_a_deleted_connection_still_sends_reaches_no_function(start_gateway: StartGateway) -> None:
+    """Its messages are read and forgotten until it is closed."""
+    gateway = await start_gateway()
+    async with gateway.connect() as client:
+        await client.send("before")
+        await gateway.functions.next("default")
+        gateway.api.disconnect(gateway.only_session(), 1000, "")
+        for _ in range(20):
+            await client.send("after")
+        assert (await closed(client))[0] == 1000
+        await gateway.functions.next("disconnect")
+    assert [event["body"] for event in gateway.functions.events["default"]] == ["before"]
 
 
 async def test_jitter_shuffles_deliveries_by_its_seed(start_gateway: StartGateway) -> None:
