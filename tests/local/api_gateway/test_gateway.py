@@ -166,7 +166,7 @@ async def test_no_connection_takes_all_calls(start_gateway: StartGateway) -> Non
         await other.send("word")
         bodies = [(await gateway.functions.next("default"))["body"] for _ in range(3)]
         assert sorted(bodies) == ["flood", "flood", "word"]
-        await (await flood.ping())
+        await (await other.ping())
         assert len(held.answers) == 3
         held.answers.pop(bodies.index("word")).set_result(result({}))
         for _ in range(48):
