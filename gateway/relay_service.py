@@ -13,6 +13,7 @@ from gateway.adapters.assessments import Assessments
 from gateway.adapters.bus import Bus, BusEvent, BusKind
 from gateway.adapters.connections import Connections
 from gateway.adapters.finish_queue import FinishQueue
+from gateway.adapters.invocation_logging import InvocationLogging
 from gateway.adapters.lines import Lines
 from gateway.adapters.nova_micro import NovaMicro
 from gateway.adapters.nova_sonic import NovaSonic, NovaStream, fault_of
@@ -34,6 +35,7 @@ from gateway.settings import (
     exam_plan,
     exam_time_scale,
     finish_queue_url,
+    invocation_logging_check,
     lines,
     log_settings,
     micro_settings,
@@ -83,7 +85,8 @@ class RelayServices:
         self._connections = Connections()
 
     async def open_stream(self, events: tuple[bytes, ...]) -> NovaStream:
-        """Open a stream with its first events."""
+        """Open a stream with its first events, unless Bedrock would keep what is said in it."""
+        await _invocation_logging().require_off()
         return await self._nova.open(events)
 
     def fault_of(self, error: RemoteError) -> Fault:
@@ -272,6 +275,11 @@ def _conversation_settings(lease: Lease, session: OpenSession | None) -> Convers
 @functools.cache
 def _assessments() -> Assessments:
     return Assessments(table_settings())
+
+
+@functools.cache
+def _invocation_logging() -> InvocationLogging:
+    return InvocationLogging(invocation_logging_check())
 
 
 @functools.cache

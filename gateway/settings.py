@@ -232,6 +232,14 @@ def micro_settings(environ: Mapping[str, str] = os.environ) -> MicroSettings:
     )
 
 
+def invocation_logging_check(environ: Mapping[str, str] = os.environ) -> str:
+    """Read how a relay looks at Bedrock's model invocation logging before it opens a stream.
+
+    ``off``: not at all; ``tolerant``: it refuses when the logging is on; ``strict``: also when it cannot know.
+    """
+    return _choice(environ, "MAYA_INVOCATION_LOGGING_CHECK", "off", ("off", "tolerant", "strict"))
+
+
 def finish_queue_url(environ: Mapping[str, str] = os.environ) -> str:
     """Read the URL of the queue for assessments that could not be saved."""
     return _required(environ, "MAYA_FINISH_QUEUE_URL")

@@ -127,6 +127,7 @@ class Deployed:
         addresses = {
             "AWS_ENDPOINT_URL_DYNAMODB": self.endpoint,
             "AWS_ENDPOINT_URL_SQS": self.endpoint,
+            "AWS_ENDPOINT_URL_BEDROCK": self.endpoint,
             "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": bedrock_url,
             "AWS_CA_BUNDLE": ca_bundle,
             "AWS_REGION": _REGION,
