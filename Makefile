@@ -11,7 +11,7 @@ NPM    := node_modules/.ready
 OSLS   := SLS_NOTIFICATIONS_MODE=off node_modules/.bin/osls
 STAGE  ?= dev
 
-.PHONY: help setup demo up test check format bench hostile lag shaper look contract lock package vet rehearse clean
+.PHONY: help setup demo up test check format bench hostile lag shaper look contract lock clean
 
 help: ## List the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -69,6 +69,8 @@ lock: setup ## Resolve requirements.txt anew, with hashes and without addresses
 	$(LOCK) --python-version 3.13 --group vet -o infra/vet/requirements.txt
 	$(LOCK) --python-version 3.13 --group rehearse -o infra/rehearse/requirements.txt
 
+.PHONY: package vet deploy cost rehearse
+
 # Needs neither the whole set-up nor credentials: an empty environment with uv is enough.
 package: $(BIN)/uv $(NPM) ## Make what Lambda runs, and the compiled template of STAGE (dev), under build/
 	@$(PYTHON) -m infra.package
@@ -81,6 +83,14 @@ vet: setup package build/vet/.ready ## Check the compiled templates with ours, c
 	$(BIN)/cfn-lint -r us-east-1 -i W3005 -t $(VETTED)
 	$(PYTHON) -m infra.vet --checkov build/vet/env/bin/checkov --rules build/vet/package/rules/control-tower/cfn-guard \
 	  --guard build/vet/package/bin/ubuntu/$$(uname -m | sed s/arm64/aarch64/)/cfn-guard $(VETTED)
+
+deploy: setup package ## Deploy STAGE (dev) to the AWS account of your credentials, after looking at it
+	@$(PYTHON) -m infra.deploy build/compiled/$(STAGE)/cloudformation-template-update-stack.json
+	@$(OSLS) deploy --stage $(STAGE) --package build/compiled/$(STAGE)
+
+cost: setup package ## What each stage costs idle, and what a conversation costs
+	@for stage in dev staging prod; do $(OSLS) package --stage $$stage --package build/cost/$$stage >/dev/null || exit 1; done
+	@$(PYTHON) -m infra.cost $(foreach stage,dev staging prod,build/cost/$(stage)/cloudformation-template-update-stack.json)
 
 rehearse: setup package build/rehearse/.ready ## Deploy to an AWS on this machine, hold a conversation through it, update, remove
 	@$(PYTHON) -m infra.package --machine x86_64

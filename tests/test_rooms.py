@@ -31,6 +31,7 @@ MAY_IMPORT = {
     "handlers": ("gateway",),
     "client_sim": ("gateway.core",),
     "infra.checks": ("gateway", "infra"),
+    "infra.deploy": ("gateway", "infra"),
     "infra.cost": ("gateway", "infra"),
     "infra": (),
 }
