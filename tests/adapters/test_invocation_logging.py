@@ -8,7 +8,7 @@ from gateway.core.errors import AccessRefused
 from gateway.core.nova_events import Fault
 
 ON = {"loggingConfig": {"s3Config": {"bucketName": "kept"}, "textDataDeliveryEnabled": True}}
-OFF: dict = {}
+OFF: dict[str, object] = {}
 
 
 class Service:
