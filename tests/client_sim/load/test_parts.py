@@ -52,7 +52,7 @@ def test_a_histogram_is_near_to_its_samples():
         histogram.add(sample)
     for share in (0.01, 0.5, 0.9, 0.99, 0.999, 1.0):
         exact = samples[max(0, -(-int(share * 100_000) * len(samples) // 100_000) - 1)]
-        assert histogram.quantile(share) == pytest.approx(exact, rel=0.008, abs=0.001)
+        assert exact - 0.001 <= histogram.quantile(share) <= exact * 1.008 + 0.001
     assert histogram.total == 5_000
     assert histogram.most == pytest.approx(samples[-1], rel=0.008)
 

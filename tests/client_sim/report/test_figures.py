@@ -140,7 +140,8 @@ def test_the_local_cloud_and_a_real_one_are_never_in_one_table(tmp_path):
         run(tmp_path, [turn(20, 900.0)], "a.jsonl"),
         run(tmp_path, [turn(20, 900.0)], "b.jsonl", url="wss://nova-sonic.example.org/prod"),
     ]
-    assert [target["target"] for target in document(runs)["targets"]] == ["local cloud (emulator)", "real cloud"]
+    told = [(each["target"], [group["runs"] for group in each["groups"]]) for each in document(runs)["targets"]]
+    assert told == [("local cloud (emulator)", [["a.jsonl"]]), ("real cloud", [["b.jsonl"]])]
 
 
 def test_the_warm_up_is_left_out_of_latency_and_kept_in_counts(tmp_path):

@@ -45,7 +45,7 @@ class Reader(HTMLParser):
 def made(tmp_path):
     """A page of two regions with everything on it."""
     records = [*busy("near"), *busy("bad-mobile", base_ms=3_000)]
-    told = run(tmp_path, records, regions=("near", "bad-mobile"), label="<b>near</b> & far")
+    told = run(tmp_path, records, name="<i>.jsonl", regions=("near", "bad-mobile"), label="<b>near</b> & far")
     return page([told], document([told]), command="python -m client_sim report run.jsonl --out DIR")
 
 
@@ -92,6 +92,7 @@ def test_every_picture_is_sound_xml_with_a_name(made):
 def test_what_people_gave_is_shown_as_text(made):
     """A label cannot become part of the page."""
     assert "<b>near</b>" not in made
+    assert "<i>" not in made
     assert "&lt;b&gt;near&lt;/b&gt; &amp; far" in made
 
 
