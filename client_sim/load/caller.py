@@ -4,6 +4,7 @@ Every record is a JSON object with ``kind`` and ``at_s``, seconds since the run 
 """
 
 import asyncio
+import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from client_sim.learner import Exchange, Manner
 from client_sim.load.gauges import SendSlip, Speaker, watched
 from client_sim.load.histogram import Histogram
 from client_sim.load.settings import HERE, LoadSettings
+from client_sim.load.tokens import ends_soon
 from client_sim.network import Connector
 from client_sim.outcome import Outcome
 from client_sim.playback import TurnHeard
@@ -28,6 +30,7 @@ from gateway.core import messages as maya
 
 type Emit = Callable[[dict[str, Any]], None]
 
+_UNAUTHORIZED: Final = 401
 _FIRST_PAUSE_S: Final = 1.0
 _LONGEST_PAUSE_S: Final = 30.0
 _KEPT_STRETCHES: Final = 200
@@ -122,10 +125,14 @@ class Caller:
         self._call = call = _Call(self._bench, self.phone, self._calls, self.region, self._path)
         self._calls += 1
         ended = "cut"
+        if self._refresh is not None and ends_soon(self._token, time.time()):
+            await self._new_token()
         try:
             outcome = await call.hold(self._token, self._new_token if self._refresh else None)
             stopped = self._bench.stop.is_set() and outcome.bye in (None, "finished")
             ended = "finished" if outcome.ok and not stopped else "stopped" if stopped else "failed"
+            if outcome.status == _UNAUTHORIZED and self._refresh is not None:
+                await self._new_token()
         finally:
             self._call = None
             call.tell_turns()

@@ -1,15 +1,34 @@
 """Tokens of learners, from a command of the tester's own."""
 
 import asyncio
+import base64
+import json
 import shlex
 from typing import Final
 
 WITHIN_S: Final = 60.0
+CONVERSATION_S: Final = 960.0
+"""A conversation lasts no longer."""
 _MOST_WORDS: Final = 200
 
 
 class TokenError(Exception):
     """A token command gave no token; the text says why, without what it printed."""
+
+
+def ends_soon(token: str, now_s: float) -> bool:
+    """Whether a JSON Web Token may end during a conversation (RFC 7519, ``exp``); what is none never does.
+
+    Args:
+        token: is not checked, only read.
+        now_s: Unix time.
+    """
+    try:
+        _, payload, _ = token.split(".")
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        return float(claims["exp"]) < now_s + CONVERSATION_S
+    except (ValueError, KeyError, TypeError):
+        return False
 
 
 async def fetch_token(command: str, phone: int) -> str:

@@ -1,6 +1,9 @@
 """Phones of a load run against a scripted gateway, in virtual time."""
 
 import asyncio
+import base64
+import json
+import time
 from collections import defaultdict
 from itertools import count, pairwise
 
@@ -216,6 +219,33 @@ def test_nobody_calls_without_a_line():
     calls = run(work())
     assert [call["ended"] for call in calls] == ["finished"]
     assert calls[0]["at_s"] * 1000 - calls[0]["duration_ms"] >= drop.until_ms - 10
+
+
+def jwt(exp):
+    payload = base64.urlsafe_b64encode(json.dumps({"exp": exp}).encode()).decode().rstrip("=")
+    return f"e30.{payload}.c2ln"
+
+
+@pytest.mark.parametrize("token", [jwt(time.time() + 100), "refused"])
+def test_a_token_that_ends_is_followed_by_another(token):
+    """Before a conversation that it may not outlive, and after a refusal."""
+
+    async def work():
+        stage = Stage([short_test] * (2 if token == "refused" else 1), regions=("here",), barge_in=0)
+        if token == "refused":
+            stage.gateways[0].refusals.append(ConnectionRefused("refused with 401", 401))
+
+        async def refresh():
+            return jwt(time.time() + 3_600)
+
+        await Caller(stage.bench, 0, token, refresh).run()
+        await stage.close()
+        return stage
+
+    stage = run(work())
+    assert stage.records["call"][-1]["ended"] == "finished"
+    assert stage.gateways[-1].tokens[0].startswith("e30.")
+    assert [call["status"] for call in stage.records["call"][:-1]] == [401] * (len(stage.gateways) - 1)
 
 
 async def endless(gateway):

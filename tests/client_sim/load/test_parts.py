@@ -12,7 +12,7 @@ from client_sim.load.gauges import SendSlip, Speaker, watched
 from client_sim.load.histogram import Histogram, merged
 from client_sim.load.plain_speech import ANSWERS, plain_utterances, spoken
 from client_sim.load.settings import LoadSettings
-from client_sim.load.tokens import TokenError, fetch_token
+from client_sim.load.tokens import TokenError, ends_soon, fetch_token
 from gateway.core.messages import AudioUp
 from gateway.core.wire import encode
 from infra.local.nova.voices.plain import hear
@@ -167,6 +167,14 @@ async def test_a_command_that_cannot_run_is_told():
         await fetch_token("/no/such/program {i}", 0)
     with pytest.raises(TokenError, match="empty"):
         await fetch_token(" ", 0)
+
+
+def test_what_is_no_token_with_an_end_never_ends():
+    """Whatever it is, it is only read."""
+    for token in ("t", "a.b.c", "e30.e30.x", "e30.W10.x", "e30.eyJleHAiOiJ4In0.x"):
+        assert not ends_soon(token, 0.0)
+    assert ends_soon("e30.eyJleHAiOjF9.x", 0.0)
+    assert not ends_soon("e30.eyJleHAiOjF9.x", -1_000.0)
 
 
 def test_settings_travel_between_processes():
