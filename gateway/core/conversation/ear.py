@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from operator import mul
 from typing import Final
 
-_EVERY: Final = 11
+_EVERY: Final = 23
 """One sample in so many is looked at; prime, so that no round frequency hides between them."""
 
 _LEAST_LOUD: Final = 300.0**2

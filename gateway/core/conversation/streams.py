@@ -166,7 +166,8 @@ class StreamKeeper:
         """A stream is lost; try again. Return whether there is hope."""
         self._has_served |= stream.has_spoken
         lived_ms = now_ms - stream.opened_at_ms
-        if lived_ms > _HEALTHY_MS or (stream.has_spoken and lived_ms > _SPOKE_WELL_MS):
+        # A stream that ended for want of sound did nothing wrong: the phone is away.
+        if lived_ms > _HEALTHY_MS or (stream.has_spoken and lived_ms > _SPOKE_WELL_MS) or fault is Fault.IDLE:
             self._attempts = 0
         if self.line.current is not None and self.line.current.plan is stream.plan:
             self.course.alarms.set(Alarm.RENEW, now_ms + _RENEW_AFTER_FAILURE_MS)

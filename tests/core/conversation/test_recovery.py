@@ -9,8 +9,9 @@ from gateway.core.conversation import State
 from gateway.core.conversation.course import Alarm
 from gateway.core.messages import Part, Status
 from infra.local.nova.faults import KINDS, Effect
+from infra.local.nova.settings import Settings
 from tests.world.moments import ALL_PARTS, ASSESSING, MOMENTS, Inside, act_at
-from tests.world.world import World
+from tests.world.world import World, tiny
 
 type Act = Callable[[Inside], None]
 
@@ -162,6 +163,28 @@ def test_a_successor_that_is_lost_while_it_hears_the_replay(moment: str) -> None
         inside.world.clock.after(180.0, lambda: strike("rst")(inside) if inside.line.current else None)
 
     world, _ = hold(moment, strike_twice)
+    check(world)
+
+
+@pytest.mark.parametrize("moment", ["learner speaks", "maya speaks"])
+def test_a_replay_at_the_speed_that_the_service_takes(moment: str) -> None:
+    """What had no transcript is played at three times the speed of speech, and what is said meanwhile behind it."""
+    world = World(3, frame_ms=FRAME_MS, settings=tiny(replay_speed=3.0))
+    act_at(world, moment, strike("rst"))
+    world.run(until_s=600)
+    world.check_played()
+    world.check_transcript()
+    assert [saved.status for saved in world.saves] == ["complete"]
+
+
+def test_a_phone_that_is_away_for_longer_than_a_stream_lives_without_sound() -> None:
+    """Stream after stream ends for want of sound; that is nobody's failure, and the learner comes back to Maya."""
+    nova = Settings().with_overrides({"idle_ms": 2_000, "first_idle_ms": 2_000})
+    world = World(3, frame_ms=FRAME_MS, nova_settings=nova)
+    parts = act_at(world, "learner is silent", lambda inside: inside.world.go_away(15_000.0))
+    world.run(until_s=600)
+    assert parts == [1, 2, 3]
+    assert [record.fields["fault"] for record in world.records if record.event == "stream_lost"].count("idle") > 15
     check(world)
 
 
