@@ -363,6 +363,21 @@ def test_a_successor_that_missed_something_is_not_taken():
     assert scene.live_stream == 3
 
 
+def test_a_successor_that_missed_a_whole_exchange_is_not_taken():
+    """All is quiet again when it is open, and it knows nothing of what was said meanwhile."""
+    scene = Scene(renew_s=4.0, nudge_s=1e6).talk()
+    scene.wait(5_000, talking=True)
+    scene.learner("something said meanwhile")
+    scene.maya("I see.")
+    scene.wait(1_000, talking=True)
+    scene.open()
+    assert scene.live_stream == 1
+    scene.wait(2_000, talking=True)
+    scene.open()
+    assert scene.live_stream == 3
+    assert b"something said meanwhile" in b"".join(scene.of(OpenStream)[-1].events)
+
+
 @pytest.mark.parametrize("fault", [Fault.OVERLOADED, Fault.ACCESS_REFUSED])
 def test_a_renewal_that_fails_is_tried_again_later(fault):
     """The stream that serves goes on serving; no other part is opened for it, and it is no failed attempt."""
@@ -496,6 +511,18 @@ def test_a_stream_lost_at_the_end_of_its_part_is_followed_by_that_of_the_next():
     scene.open()
     assert scene.conversation._line.current.plan.part == 2
     assert scene.asked_micro() == [1]
+
+
+def test_a_part_that_is_over_is_not_opened_again():
+    """Its stream and that of the next part are lost: only the next part's is wanted."""
+    scene = Scene().talk()
+    close_part_one(scene)
+    scene.lose(2, Fault.OVERLOADED)
+    scene.lose(3, Fault.OVERLOADED)
+    scene.lose(1)
+    scene.wait(3_000, talking=True)
+    scene.open()
+    assert scene.conversation._line.current.plan.part == 2
 
 
 def test_what_is_said_across_a_change_of_part_is_heard_whole():
