@@ -12,7 +12,7 @@ import numpy as np
 
 from client_sim.clock import RealClock
 from client_sim.events import Action, Chosen, Over, Show, StopAsked
-from client_sim.learner import Learner, Manner
+from client_sim.learner import Exchange, Learner, Manner
 from client_sim.phone import Phone
 from client_sim.phone_settings import PhoneSettings
 from client_sim.playback import Playback
@@ -118,6 +118,7 @@ class Caller:
         finally:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
+            self.line.tidy()
 
     async def hold(self) -> None:
         """Hold the conversation to its end."""
@@ -195,6 +196,11 @@ class Caller:
     def assessment(self) -> Assessment:
         """The assessment as the phone got it, the last one."""
         return Assessment.model_validate(self.messages(AssessmentMessage)[-1].assessment)
+
+    @property
+    def exchanges(self) -> list[Exchange]:
+        """When the learner spoke."""
+        return self._mouth.exchanges
 
     @property
     def utterances(self) -> list[str]:

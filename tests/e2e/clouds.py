@@ -1,6 +1,7 @@
 """Local clouds for tests: started as a program would start them, by command and state file."""
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -72,6 +73,10 @@ class Cloud:
         """Send a signal to a part: SIGSTOP takes it away, SIGCONT brings it back, SIGKILL kills it."""
         os.kill(self.state.pids[part], number)
 
+    def kill(self, part: str) -> None:
+        """Kill a part with SIGKILL."""
+        self.send(part, signal.SIGKILL)
+
     @contextlib.contextmanager
     def without(self, part: str) -> Iterator[None]:
         """Take a part away for a while: it answers nobody, and has lost nothing when it comes back."""
@@ -126,6 +131,27 @@ def launch(state_file: Path, *arguments: str, environment: Mapping[str, str] | N
             process.kill()
             if mark:
                 check_nothing_left(mark, state_file, Path(log_dir).parent)
+
+
+@contextlib.contextmanager
+def services(folder: Path) -> Iterator[str]:
+    """Run DynamoDB and SQS apart from a cloud, so that something can stand between; gives their address."""
+    ready = folder / "aws.json"
+    names = ("--users-table", aws.USERS_TABLE, "--assessments-table", aws.ASSESSMENTS_TABLE, "--region", aws.REGION)
+    with (folder / "aws.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "infra.local.aws", "--ready-file", str(ready), *names],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            cwd=ROOT,
+            env={**clean_environment(), "TMPDIR": str(folder)},
+        )
+    with process:
+        try:
+            eventually(ready.exists, within_s=30.0)
+            yield json.loads(ready.read_text())["url"]
+        finally:
+            process.kill()
 
 
 def start(state_file: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> subprocess.Popen[str]:

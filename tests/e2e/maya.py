@@ -1,6 +1,7 @@
 """What Maya's stand-in heard and said, and whether the phone captured and played the same."""
 
 import asyncio
+import base64
 import json
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
@@ -100,6 +101,7 @@ class Nova:
 
     def __init__(self, cloud: Cloud) -> None:
         self._url = cloud.state.nova_control_url
+        self._buried: list[HeldStream] = []
 
     def order(self, fault: str, **fields: Any) -> None:
         """Order a fault; see `infra.local.nova.faults`."""
@@ -109,30 +111,62 @@ class Nova:
         """Forget the orders that are left."""
         self._ask("/reset", {})
 
+    def die(self) -> None:
+        """Kill the stand-in with SIGKILL; what it heard and said until then is still known."""
+        for document in json.loads(self._ask("/die", {})[0]):
+            heard, said = (base64.b64decode(document.pop(name)) for name in ("heard", "said"))
+            if document["closed_at_ms"] is None:
+                document["ending"] = "killed"
+            self._buried.append(HeldStream(document, heard, said, document["cuts"]))
+
+    @property
+    def answers(self) -> bool:
+        """Whether the stand-in is there."""
+        try:
+            self._ask("/metrics")
+        except OSError:
+            return False
+        return True
+
     def streams_of(self, caller: Caller) -> list[HeldStream]:
         """The streams that heard this caller, in the order they were opened."""
-        documents = json.loads(self._ask("/streams")[0])
-        streams = [self._held(document, caller) for document in documents]
-        return [stream for stream in streams if stream is not None]
+        buried = [stream for stream in self._buried if _is_of(caller, stream.heard)]
+        return [*buried, *(self._held(summary["id"]) for summary in self._summaries_of(caller))]
 
     async def open_stream_of(self, caller: Caller, part: int) -> str:
         """Wait for the stream that holds a part with this caller; returns its id."""
         found: list[str] = []
 
         def look() -> bool:
-            documents = [each for each in json.loads(self._ask("/streams")[0]) if each["closed_at_ms"] is None]
-            streams = [self._held(document, caller) for document in documents]
-            found[:] = [stream.document["id"] for stream in streams if stream is not None and stream.part == part]
+            streams = [self._held(summary["id"]) for summary in self._summaries_of(caller, still_open=True)]
+            found[:] = [stream.document["id"] for stream in streams if stream.part == part]
             return len(found) == 1
 
         await asyncio.to_thread(eventually, look)
         return found[0]
 
-    def _held(self, document: Mapping[str, Any], caller: Caller) -> HeldStream | None:
-        where = f"/streams/{document['id']}"
+    def newest_stream_of(self, caller: Caller) -> str | None:
+        """Id of the stream that was opened last, of those that hear this caller now; None if there is none."""
+        open_ones = self._summaries_of(caller, still_open=True)
+        return open_ones[-1]["id"] if open_ones else None
+
+    def waiting_orders(self, client_pid: int) -> int:
+        """How many orders for a client have not been taken yet."""
+        return sum(order["client_pid"] == client_pid for order in json.loads(self._ask("/faults")[0]))
+
+    def _summaries_of(self, caller: Caller, *, still_open: bool = False) -> list[dict[str, Any]]:
+        summaries = json.loads(self._ask("/streams?brief=1")[0])
+        return [
+            each
+            for each in summaries
+            if (each["closed_at_ms"] is None or not still_open)
+            and _is_of(caller, base64.b64decode(each["heard_first"]))
+        ]
+
+    def _held(self, stream: str) -> HeldStream:
+        where = f"/streams/{stream}"
+        document = json.loads(self._ask(where)[0])
         heard, _ = self._ask(f"{where}/heard")
-        if len(heard) < _ENOUGH_BYTES or heard[:_ENOUGH_BYTES] not in caller.captured:
-            return None
         said, headers = self._ask(f"{where}/said")
         return HeldStream(document, heard, said, json.loads(headers["x-cuts"]))
 
@@ -141,6 +175,11 @@ class Nova:
         request = urllib.request.Request(self._url + path, data=body)  # noqa: S310 - the stand-in's own address
         with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - as above
             return answer.read(), dict(answer.headers)
+
+
+def _is_of(caller: Caller, heard: bytes) -> bool:
+    """Whether this is what the caller's microphone captured."""
+    return len(heard) >= _ENOUGH_BYTES and heard[:_ENOUGH_BYTES] in caller.captured
 
 
 def check_heard(caller: Caller, streams: Sequence[HeldStream]) -> None:

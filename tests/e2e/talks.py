@@ -9,18 +9,14 @@ import contextlib
 import functools
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from infra.local import aws
-from infra.local.deployment import ROOT
 from tests.e2e.callers import Caller, Habits
-from tests.e2e.clouds import QUICK, Cloud, clean_environment, eventually, launch
+from tests.e2e.clouds import QUICK, Cloud, eventually, launch, services
 from tests.e2e.lines import BadLine
 from tests.e2e.maya import HeldStream, Nova
 from tests.e2e.stored import stored_items
@@ -85,13 +81,19 @@ class Watched:
 
 
 @contextlib.contextmanager
-def watched_cloud(folder: Path) -> Iterator[Watched]:
-    """Run a cloud whose stores are tapped."""
+def watched_cloud(folder: Path, *, restarts: bool = False, **settings: str) -> Iterator[Watched]:
+    """Run a cloud whose stores are tapped.
+
+    Args:
+        folder: for all its files.
+        restarts: parts of it may be killed, and come back.
+        settings: environment variables beside the usual ones.
+    """
     temporary = folder / "tmp"
     temporary.mkdir()
     with contextlib.ExitStack() as stack:
-        services = stack.enter_context(_services(folder))
-        dynamodb, sqs = (stack.enter_context(Tap(services)) for _ in range(2))
+        upstream = _address(stack.enter_context(services(folder)))
+        dynamodb, sqs = (stack.enter_context(Tap(upstream)) for _ in range(2))
         functions = stack.enter_context(Tap())
         environment = {
             **NUMBERS,
@@ -99,8 +101,11 @@ def watched_cloud(folder: Path) -> Iterator[Watched]:
             "AWS_ENDPOINT_URL_DYNAMODB": dynamodb.url,
             "AWS_ENDPOINT_URL_SQS": sqs.url,
             "AWS_ENDPOINT_URL_LAMBDA": functions.url,
+            **settings,
         }
-        cloud = stack.enter_context(launch(folder / "state.json", *QUICK, *SHUFFLED, *MAYA, environment=environment))
+        again = ("--redis-restarts", "9", "--nova-restarts", "9") if restarts else ()
+        arguments = (*QUICK, *SHUFFLED, *MAYA, *again)
+        cloud = stack.enter_context(launch(folder / "state.json", *arguments, environment=environment))
         functions.upstream = _address(cloud.state.lambda_control_url)
         # What the finish function could not save comes again at once.
         cloud.client("sqs").set_queue_attributes(
@@ -108,29 +113,8 @@ def watched_cloud(folder: Path) -> Iterator[Watched]:
         )
         # The processes of the cloud have a folder for temporary files within that of the cloud.
         own = Path(cloud.state.log_dir).parent / "tmp"
-        watch = stack.enter_context(Watch(cloud.state.redis_url, own))
+        watch = stack.enter_context(Watch(cloud.state.redis_url, own, patient=restarts))
         yield Watched(cloud, Nova(cloud), watch, dynamodb, sqs, functions, temporary)
-
-
-@contextlib.contextmanager
-def _services(folder: Path) -> Iterator[tuple[str, int]]:
-    """Run DynamoDB and SQS apart from the cloud, so that something can stand between."""
-    ready = folder / "aws.json"
-    names = ("--users-table", aws.USERS_TABLE, "--assessments-table", aws.ASSESSMENTS_TABLE, "--region", aws.REGION)
-    with (folder / "aws.log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "infra.local.aws", "--ready-file", str(ready), *names],
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            cwd=ROOT,
-            env={**clean_environment(), "TMPDIR": str(folder / "tmp")},
-        )
-    with process:
-        try:
-            eventually(ready.exists, within_s=30.0)
-            yield _address(json.loads(ready.read_text())["url"])
-        finally:
-            process.kill()
 
 
 def _address(url: str) -> tuple[str, int]:
@@ -162,10 +146,10 @@ def hold_all(watched: Watched) -> None:
     }
     alone: Group = {"queued": (_caller(watched, "queued", answers=(MARKED,)), functools.partial(_is_queued, watched))}
     for group in (at_once, alone):
-        asyncio.run(_hold(watched, group))
+        asyncio.run(hold_group(watched, group))
 
 
-async def _hold(watched: Watched, group: Group) -> None:
+async def hold_group(watched: Watched, group: Group) -> None:
     """Hold a group of conversations; each begins when the one before has, as it is with people."""
     courses: dict[str, asyncio.Future[None]] = {}
     for name, (caller, course) in group.items():

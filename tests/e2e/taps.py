@@ -123,6 +123,11 @@ class Watch:
 
     Use it as a context manager.
 
+    Args:
+        url: of Redis, with all rights.
+        temporary: folder of the temporary files.
+        patient: Redis may be away for a while, and come back empty.
+
     Attributes:
         polls: how often all keys and files were read.
         keys: every key with each value that it was seen to have.
@@ -130,9 +135,10 @@ class Watch:
         commands: commands, with their arguments, that change or run something; not those that only publish.
     """
 
-    def __init__(self, url: str, temporary: Path) -> None:
+    def __init__(self, url: str, temporary: Path, *, patient: bool = False) -> None:
         self._url = url
         self._temporary = temporary
+        self._patient = patient
         self._end = threading.Event()
         self._threads = [
             threading.Thread(target=self._guarded, args=(work,), name=f"redis {work.__name__}", daemon=True)
@@ -178,7 +184,13 @@ class Watch:
 
     def _guarded(self, work: Callable[[], None]) -> None:
         try:
-            work()
+            while not self._end.is_set():
+                try:
+                    work()
+                except redis.ConnectionError:
+                    if not self._patient:
+                        raise
+                    self._end.wait(_PAUSE_S)
         except Exception as error:  # noqa: BLE001 - told by whoever ends the watch
             self._failure = error
             self._following.set()
