@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.clouds import QUICK, Cloud, launch
+from tests.e2e.kills import SETTINGS, hold_shaken
 from tests.e2e.talks import Watched, hold_all, watched_cloud
 
 type Launcher = Callable[..., AbstractContextManager[Cloud]]
@@ -51,4 +52,12 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     """A cloud of which everything was watched while conversations of all kinds were held on it; they are over."""
     with watched_cloud(tmp_path_factory.mktemp("watched")) as cloud:
         hold_all(cloud)
+        yield cloud
+
+
+@pytest.fixture(scope="session")
+def shaken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    """A cloud of which everything was watched while its parts were killed under ten conversations; they are over."""
+    with watched_cloud(tmp_path_factory.mktemp("shaken"), restarts=True, **SETTINGS) as cloud:
+        hold_shaken(cloud)
         yield cloud
