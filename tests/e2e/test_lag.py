@@ -47,7 +47,7 @@ async def _is_asked(caller: Caller) -> LagPrompt:
 
 
 async def _continues(caller: Caller, line: SlowLine) -> None:
-    """Slow from the first part on; continue, speak and listen on, then end the test."""
+    """Slow from the first part on; continue, go on for a while, then end the test."""
     async with caller.calling():
         await caller.answered()
         line.delay_ms = SLOW_MS
@@ -55,7 +55,8 @@ async def _continues(caller: Caller, line: SlowLine) -> None:
         caller.choose("continue")
         await caller.until(lambda: caller.messages(LagCleared), "the end of the question")
         line.delay_ms = 0.0
-        await caller.answered(len(caller.captions("learner")) + 1)
+        later = len(caller.captured) + caller.habits.rate * 2
+        await caller.until(lambda: len(caller.captured) > later, "another second")
         caller.stop()
         await caller.ends()
 
