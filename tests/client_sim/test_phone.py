@@ -422,6 +422,39 @@ def test_a_new_relay_counts_from_zero_and_gets_what_it_lacks():
     assert bench.phone.figures.epochs == 2
 
 
+def test_what_a_lost_relay_said_is_not_played_on():
+    """From the first message of the new one, whichever that is; what it says itself is."""
+    bench = Bench().live()
+    bench.say(AudioDown, turn=0, rate=24000, pcm=speech(250))
+    bench.say(AudioDown, turn=1, rate=24000, pcm=speech(250))
+    bench.wait(100)
+    bench.epoch, bench.n = 60, 0
+    bench.say(PingDown, id=60, at=1)
+    assert bench.phone.speaker.queue_ms(bench.now_ms) == 0
+    bench.ready()
+    bench.say(AudioDown, turn=0, rate=24000, pcm=speech(100))
+    bench.wait(500)
+    bench.phone.speaker.advance(bench.now_ms)
+    heard = bench.phone.speaker.recording
+    assert {turn: len(pcm) for turn, pcm in heard.items()} == {(50, 0): 4_800, (60, 0): 4_800}
+
+
+def test_what_a_lost_relay_asked_is_not_answered():
+    """Neither its question nor how much was heard of a turn of its: the new one has other turns of these numbers."""
+    bench = Bench().live()
+    prompt(bench)
+    bench.tell(Chosen("continue"))
+    bench.sent()
+    bench.say(AudioDown, turn=0, rate=24000, pcm=speech(250))
+    bench.say(Interrupted, turn=0)
+    bench.epoch, bench.n = 60, 0
+    bench.ready()
+    bench.wait(1_500)
+    messages = bench.sent()
+    assert not [message for message in messages if isinstance(message, LagChoice)]
+    assert [message.turn for message in messages if isinstance(message, AckUp)] == [None]
+
+
 def test_a_new_relays_later_message_may_come_first():
     """The higher epoch counts from its first message on; order begins at its own 0."""
     bench = Bench().live()

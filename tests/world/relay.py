@@ -126,6 +126,12 @@ class VirtualRelay:
         self._frozen = True
         self.world.clock.after(for_ms, self._wake)
 
+    def deafen(self) -> None:
+        """It finds that it hears nothing any more: it gives its lease away, and leaves the learner to another."""
+        self._release()
+        self.lost = True
+        self.feed(ShutdownAsked(replaced=True))
+
     def _wake(self) -> None:
         """As `gateway.session_keeper`: nothing is done before the lease is certain."""
         self._frozen = False

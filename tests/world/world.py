@@ -241,13 +241,17 @@ class World:
         self.tell_phone(Closed(connection - self._connections_before))
         self.clock.after(known_after_ms, lambda: self._left(connection))
 
-    def restart_app(self) -> None:
-        """Kill the app and open it again: all it knows is the session's id."""
+    def restart_app(self, *, session_id: str = "") -> None:
+        """Kill the app and open it again: all it knows is the session's id, or that of another session."""
+        self._phone_settings = replace(self._phone_settings, session_id=session_id or self._phone_settings.session_id)
         connection = self._connection
         self.clock.after(500, lambda: self._left(connection))
         self._connections_before = connection
         self.phone = Phone(self._phone_settings, Playback(record=True))
         self.learner.phone = self.phone
+        if self.over is not None:
+            self.over = None
+            self._begin_frame()
         self.tell_phone(Begin())
 
     def _opened(self, connection: int) -> None:

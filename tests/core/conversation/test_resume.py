@@ -174,6 +174,48 @@ def test_the_app_is_killed(line: Line, with_relay: bool) -> None:
     assert world.messages(Error) == []
 
 
+def test_a_deaf_relay_is_followed_by_one_that_hears() -> None:
+    """It gives its lease away, so that the next message of the phone wakes another, which goes on at once."""
+    world = World(10)
+    world.start()
+    for part in (1, 2, 3):
+        assert comes_to(world, part, "maya speaks")
+        deaf_ms, deaf = world.clock.now_ms, world.relay
+        deaf.deafen()
+        assert world.go_on(until_s=300, done=lambda deaf=deaf: world.relay is not deaf)  # type: ignore[misc]
+        assert world.clock.now_ms - deaf_ms < 5_500, "no longer than the lock of the last start"
+    assert world.go_on(until_s=600, done=lambda: world.over is not None and world.relay_is_done)
+    world.check_heard()
+    world.check_played()
+    assert world.redis.launches == 3
+    assert world.assessment == world.saves[0]
+    assert len(world.saves) == 1
+    assert world.messages(Error) == []
+
+
+@pytest.mark.parametrize("away_ms", [0.0, 90_000.0], ids=["at once", "after the window"])
+def test_another_session_begins_after_a_relay_was_lost(away_ms: float) -> None:
+    """The lost one is brought home from its notes by a relay of its own; the new one has another, and all its parts."""
+    world = World(11)
+    world.start()
+    assert comes_to(world, 2, "maya speaks")
+    assert world.go_on(until_s=60, done=lambda: bool((world.redis.progress or {}).get("notes")))
+    before = world.phone._settings.session_id
+    world.relay.kill()
+    world.cut_off = True
+    world.go_on(until_s=(world.clock.now_ms + away_ms) / 1000, done=lambda: False)
+    world.cut_off = False
+    world.restart_app(session_id="0b9f3a52-6f0e-4c1d-9a57-2f6f0c9d1e11")
+    assert world.go_on(until_s=600, done=lambda: world.over is not None and world.relay_is_done)
+    assert [(saved.session_id == before, saved.parts_assessed) for saved in world.saves] == [
+        (True, (1,)),
+        (False, (1, 2, 3)),
+    ]
+    assert world.saves[1].status == "complete"
+    assert world.assessment == world.saves[1]
+    assert world.redis.launches == 2
+
+
 def test_what_a_killed_app_had_sent_is_not_taken_for_what_the_next_one_says() -> None:
     """Its frames that came early, or come late by its old connection, have numbers that now mean other speech."""
     scene = Scene().talk()
