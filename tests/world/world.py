@@ -258,6 +258,9 @@ class World:
         self._open.add(connection)
         self.tell_phone(Opened(connection - self._connections_before))
 
+    def _received(self, connection: int, text: str) -> None:
+        self.tell_phone(Received(connection - self._connections_before, text))
+
     def _closed(self, connection: int) -> None:
         self.tell_phone(Closed(connection - self._connections_before, 1000))
 
@@ -301,8 +304,7 @@ class World:
         is_open = connection in self._open
         if is_open:
             self.audio_posts += '"type":"audio"' in action.data
-            number = connection - self._connections_before
-            self._carry(connection, action.data, lambda: self.tell_phone(Received(number, action.data)))
+            self._carry(connection, action.data, lambda: self._received(connection, action.data))
         outcome = PostOutcome.DELIVERED if is_open else PostOutcome.GONE
         self.clock.after(self.rng.uniform(*self.post_ms), lambda: settled(outcome))
 
