@@ -321,7 +321,12 @@ class Phone:
         """Another relay speaks: what the lost one said and asked is void."""
         self.speaker.silence(now_ms)
         self._heartbeat.forget_cuts()
-        self._set_prompt(None)
+        if self._prompt is not None:
+            # The new relay does not know of it; the screen is told as if the lost one had taken it back.
+            asked = self._prompt
+            cleared = maya.LagCleared(epoch=asked.epoch, n=asked.n, prompt_id=asked.prompt_id, why="lag_gone")
+            self._actions.append(Show(cleared))
+            self._set_prompt(None)
 
     def _ready(self, message: maya.Ready, now_ms: float) -> None:
         again = self._seen_ready_of is not None

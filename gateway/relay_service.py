@@ -194,6 +194,8 @@ async def _hold(learner: str, relay_id: str, within_s: float) -> None:
             return
         progress = await sessions.load_progress(learner)
         session = open_session(progress)
+        if session is None and (progress or {}).get("state") == "open":
+            telemetry.record("progress_unreadable")
         settings = _conversation_settings(lease, session)
         maya_lines = Lines(client, lines=lines(), longest_s=settings.longest_s)
         nova = NovaSonic(sonic_settings())

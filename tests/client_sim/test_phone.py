@@ -448,7 +448,10 @@ def test_what_a_lost_relay_asked_is_not_answered():
     bench.say(AudioDown, turn=0, rate=24000, pcm=speech(250))
     bench.say(Interrupted, turn=0)
     bench.epoch, bench.n = 60, 0
-    bench.ready()
+    actions = bench.ready()
+    assert [(told.prompt_id, told.why) for told in shown(actions) if isinstance(told, LagCleared)] == [
+        ("lag-1", "lag_gone")
+    ]
     bench.wait(1_500)
     messages = bench.sent()
     assert not [message for message in messages if isinstance(message, LagChoice)]
