@@ -24,10 +24,16 @@ def check(template: Template) -> Iterator[Finding]:
     for pool in template.of_type("Cognito::UserPool"):
         if pool.document.get("DeletionPolicy") != "Retain":
             yield Finding(pool.name, "must outlive the stack: DeletionPolicy Retain")
+    yield from _app_clients(template)
+
+
+def _app_clients(template: Template) -> Iterator[Finding]:
     for client in template.of_type("Cognito::UserPoolClient"):
         flows = set(as_list(client.properties.get("ExplicitAuthFlows")))
-        if flows & {"ALLOW_USER_PASSWORD_AUTH", "ALLOW_ADMIN_USER_PASSWORD_AUTH", "USER_PASSWORD_AUTH"}:
+        if flows & {"ALLOW_USER_PASSWORD_AUTH", "USER_PASSWORD_AUTH"}:
             yield Finding(client.name, "passwords must not be sent as they are")
+        if template.stage == "prod" and "ALLOW_ADMIN_USER_PASSWORD_AUTH" in flows:
+            yield Finding(client.name, "operators must not sign in as learners")
         if client.properties.get("GenerateSecret"):
             yield Finding(client.name, "an app can keep no secret")
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from infra.deploy.learner import enrol
 from infra.local import valkey
 from infra.local.supervisor import PartFailedError, Supervisor
 from infra.local.tether import tethered
@@ -17,10 +18,10 @@ from infra.local.up import SPEECH
 from infra.package.build import ROOT
 from infra.rehearse.changes import adapt
 from infra.rehearse.deployed import Deployed, NotDeployedError
-from infra.rehearse.osls import DeployError, Osls, package_folder
+from infra.rehearse.osls import STAGE, DeployError, Osls, package_folder
 from infra.rehearse.parts import Parts
 
-_LEARNER: Final = "learner@example.com"
+_LEARNER: Final = "learner"
 _MODULE: Final = "academic_speaking"
 _LONGEST_S: Final = 240.0
 _LOG_LINES: Final = 6
@@ -81,7 +82,7 @@ async def _deploy(osls: Osls, redis: valkey.Valkey, settings: Mapping[str, str],
 
 
 async def _converse(deployed: Deployed, address: str, speech: Path) -> None:
-    learner = await asyncio.to_thread(deployed.enrol, _LEARNER, _MODULE)
+    learner = await asyncio.to_thread(enrol, deployed.client, STAGE, _LEARNER, _MODULE)
     _say(f"a learner of the deployed user pool talks to Maya at {address}")
     command = [sys.executable, "-m", "client_sim", "talk", "--url", address, "--speech", str(speech)]
     process = await asyncio.create_subprocess_exec(

@@ -5,7 +5,6 @@ import hashlib
 import io
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 from urllib.request import urlopen
@@ -23,21 +22,12 @@ from infra.local.cloud_config import (
 from infra.rehearse.osls import STAGE
 
 _REGION: Final = "us-east-1"
-_PASSWORD: Final = "Speaks-4-herself"  # noqa: S105 - of a learner who exists for a minute
 _CODE_WITHIN_S: Final = 30
 _ADDRESSES: Final = "AWS_ENDPOINT_URL"
 
 
 class NotDeployedError(Exception):
     """Something is not as the template says; the text says what."""
-
-
-@dataclass(frozen=True, slots=True)
-class Enrolled:
-    """A learner of the deployed user pool, with a module unlocked."""
-
-    learner: str
-    token: str
 
 
 class Deployed:
@@ -75,24 +65,6 @@ class Deployed:
         found = self.client("lambda").get_function_configuration(FunctionName=f"maya-{STAGE}-{name}")
         variables: dict[str, str] = found["Environment"]["Variables"]
         return variables
-
-    def enrol(self, address: str, module: str) -> Enrolled:
-        """Sign a learner up in the deployed user pool, unlock a module, and return a token of the pool's."""
-        cognito = self.client("cognito-idp")
-        variables = self.variables("authorize")
-        pool, app = variables["MAYA_TOKEN_ISSUER"].rpartition("/")[2], variables["MAYA_TOKEN_AUDIENCE"]
-        learner = cognito.sign_up(
-            ClientId=app, Username=address, Password=_PASSWORD, UserAttributes=[{"Name": "email", "Value": address}]
-        )["UserSub"]
-        cognito.admin_confirm_sign_up(UserPoolId=pool, Username=address)
-        answer = cognito.initiate_auth(
-            AuthFlow="USER_PASSWORD_AUTH", ClientId=app, AuthParameters={"USERNAME": address, "PASSWORD": _PASSWORD}
-        )
-        self.client("dynamodb").put_item(
-            TableName=self.variables("connect")["MAYA_USERS_TABLE"],
-            Item={"user_id": {"S": learner}, "unlocked_modules": {"SS": [module]}},
-        )
-        return Enrolled(learner, answer["AuthenticationResult"]["AccessToken"])
 
     def saved(self, learner: str) -> list[dict[str, Any]]:
         """Return the learner's assessments."""

@@ -251,6 +251,10 @@ OURS_BESIDES: dict[str, tuple[str, Spoil]] = {
     "table not encrypted with KMS": ("dev", drop("Users", "SSESpecification")),
     "queue that forgets": ("dev", put("FinishQueue", "MessageRetentionPeriod", value=3600)),
     "queue that shows too soon": ("dev", put("FinishQueue", "VisibilityTimeout", value=60)),
+    "operators who sign in as learners": (
+        "prod",
+        put("AppClient", "ExplicitAuthFlows", value=["ALLOW_ADMIN_USER_PASSWORD_AUTH"]),
+    ),
     "passwords sent as they are": ("dev", put("AppClient", "ExplicitAuthFlows", value=["ALLOW_USER_PASSWORD_AUTH"])),
     "stream may call Bedrock": (
         "dev",
