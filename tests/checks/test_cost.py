@@ -93,3 +93,15 @@ def test_what_was_counted_is_what_is_reckoned_with():
     assert used.other_up_a_minute == pytest.approx(counted["other_up_a_minute"], rel=0.2)
     assert used.down_a_minute == pytest.approx(counted["down_a_minute"], rel=0.2)
     assert used.down_bytes == pytest.approx(counted["down_bytes"], rel=0.2)
+
+
+def test_the_readme_says_what_the_sums_say(templates):
+    """The runbook's table of costs is computed, not remembered."""
+    from infra.package.build import ROOT  # noqa: PLC0415
+
+    text = (ROOT / "infra" / "README.md").read_text()
+    for stage in ("dev", "prod"):
+        idle_usd = total(idle(templates[stage].document, prices(), metrics=0))
+        conversation_usd = total(conversation(templates[stage].document, prices(), figures()))
+        assert f"| {stage} | {idle_usd:.2f}" in text
+        assert f" {conversation_usd:.3f} |" in text
