@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any, Final
 
 from client_sim.report.mos import SOURCE, mos
-from client_sim.report.reading import Run
+from client_sim.report.reading import CallKey, Run, call_key
 from client_sim.report.statistics import proportion, summary
 
 type Record = dict[str, Any]
@@ -77,7 +77,7 @@ class Group:
             "hops": {name: self.hops(share) for name, share in (("p50", 0.5), ("p95", 0.95))},
             "network": self._network(),
             "audio": self._audio(calls),
-            "continuity": self._continuity(calls),
+            "continuity": self._continuity(),
             "lag": self._lag(calls),
             "errors": dict(Counter(error["code"] for error in self.records("error", warm=False))),
             "mos_estimate": {**summary(self.mos()), "source": SOURCE},
@@ -107,7 +107,7 @@ class Group:
         for run, region in self.members:
             settings = run.manifest["settings"]
             for call in run.of("call", region):
-                trip_ms = trips.get(_key(call))
+                trip_ms = trips.get(call_key(call))
                 if trip_ms is not None and call["pieces"]:
                     one_way_ms = trip_ms / 2 + (settings["frame_ms"] or _USUAL_FRAME_MS) / 2 + settings["lead_ms"]
                     found.append(round(mos(one_way_ms, call["late_pieces"] / call["pieces"]), 2))
@@ -148,10 +148,14 @@ class Group:
             },
         }
 
-    def _continuity(self, calls: Sequence[Record]) -> Record:
+    def _continuity(self) -> Record:
         drops, resumes = self.records("drop", warm=False), self.records("resume", warm=False)
         # A drop while a conversation is being closed or cut has nothing to come back to.
-        given_up = sum(call["ended"] == "failed" and call["reconnects"] < _drops_of(call, drops) for call in calls)
+        given_up = sum(
+            call["ended"] == "failed" and call["reconnects"] < len(run.of_call("drop", call))
+            for run, region in self.members
+            for call in run.of("call", region)
+        )
         return {
             "drops": len(drops),
             "close_codes": dict(Counter(str(drop["code"]) for drop in drops)),
@@ -179,20 +183,20 @@ class Group:
         missed = stretches = 0
         for run, region in self.members:
             threshold_ms = run.manifest["settings"]["lag_threshold_ms"]
-            prompted = {_key(prompt) for prompt in run.of("lag_prompt", region)}
+            prompted = {call_key(prompt) for prompt in run.of("lag_prompt", region)}
             for call in _by_call(run.of("round_trip", region)):
                 for stretch in _stretches(call, threshold_ms):
                     stretches += 1
-                    missed += _key(stretch) not in prompted
+                    missed += call_key(stretch) not in prompted
         return missed, stretches
 
-    def _trip_by_call(self) -> dict[tuple[Any, ...], float]:
+    def _trip_by_call(self) -> dict[CallKey, float]:
         """The median round trip of each conversation."""
         medians = {}
         for run, region in self.members:
             for trips in _by_call(run.of("round_trip", region)):
                 rising = sorted(trip["ms"] for trip in trips)
-                medians[_key(trips[0])] = rising[len(rising) // 2]
+                medians[call_key(trips[0])] = rising[len(rising) // 2]
         return medians
 
 
@@ -205,8 +209,8 @@ def corrected(turns: Iterable[Record]) -> list[float]:
     ]
 
 
-def _parts(turn: Record, trips: dict[tuple[Any, ...], float]) -> dict[str, float] | None:
-    trip_ms = trips.get(_key(turn))
+def _parts(turn: Record, trips: dict[CallKey, float]) -> dict[str, float] | None:
+    trip_ms = trips.get(call_key(turn))
     known = (turn["v2v_ms"], turn["noticed_ms"], turn["first_byte_ms"], turn["buffer_ms"], turn["leading_ms"])
     if trip_ms is None or any(value is None for value in known):
         return None
@@ -243,8 +247,8 @@ def _deserved(run: Run, prompt: Record) -> bool:
         return True
     seen = {"turn": ("v2v_ms", "waited_ms"), "round_trip": ("ms",), "gap": ("ms",), "resume": ("outage_ms",)}
     for kind, names in seen.items():
-        for record in run.of(kind, prompt["region"]):
-            late = 0 <= prompt["at_s"] - record["at_s"] <= _LAG_SEEN_WITHIN_S and _key(record) == _key(prompt)
+        for record in run.of_call(kind, prompt):
+            late = 0 <= prompt["at_s"] - record["at_s"] <= _LAG_SEEN_WITHIN_S
             if late and any((record.get(name) or 0.0) >= threshold_ms for name in names):
                 return True
     return False
@@ -273,18 +277,10 @@ def _jitter(trips: Sequence[Record]) -> float:
 
 
 def _by_call(records: Iterable[Record]) -> list[list[Record]]:
-    found: dict[tuple[Any, ...], list[Record]] = {}
+    found: dict[CallKey, list[Record]] = {}
     for record in records:
-        found.setdefault(_key(record), []).append(record)
+        found.setdefault(call_key(record), []).append(record)
     return list(found.values())
-
-
-def _key(record: Record) -> tuple[Any, ...]:
-    return (record["phone"], record["call"], record["region"])
-
-
-def _drops_of(call: Record, drops: Iterable[Record]) -> int:
-    return sum(_key(drop) == _key(call) for drop in drops)
 
 
 def _values(records: Iterable[Record], name: str) -> list[float]:

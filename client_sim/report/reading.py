@@ -9,6 +9,9 @@ from typing import Any, Final
 FORMAT: Final = "maya-load/1"
 
 
+type CallKey = tuple[int, int, str]
+
+
 class RunError(ValueError):
     """A file is no run; the text says why."""
 
@@ -21,6 +24,7 @@ class Run:
         file: where it was read from.
         manifest: its first record.
         records: the others, by kind, as they happened.
+        by_call: those of each conversation, by kind; its key is phone, number and region.
         ended: why it ended; None when it was killed.
         cut_off: whether the last line was not whole.
     """
@@ -28,6 +32,7 @@ class Run:
     file: str
     manifest: dict[str, Any]
     records: dict[str, list[dict[str, Any]]] = field(repr=False)
+    by_call: dict[CallKey, dict[str, list[dict[str, Any]]]] = field(repr=False)
     ended: str | None
     cut_off: bool
 
@@ -35,6 +40,10 @@ class Run:
         """The records of a kind, and of a region where one is given."""
         records = self.records.get(kind, [])
         return records if region is None else [record for record in records if record.get("region") == region]
+
+    def of_call(self, kind: str, record: dict[str, Any]) -> list[dict[str, Any]]:
+        """The records of a kind from the conversation that a record is of."""
+        return self.by_call.get(call_key(record), {}).get(kind, [])
 
     @property
     def ramp_s(self) -> float:
@@ -75,10 +84,18 @@ def read_run(path: Path) -> Run:
     if not records or records[0].get("kind") != "run" or records[0].get("format") != FORMAT:
         raise RunError(f"{path}: does not begin with the manifest of a run ({FORMAT})")
     by_kind: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    by_call: dict[CallKey, dict[str, list[dict[str, Any]]]] = {}
     for record in records[1:]:
         by_kind[record["kind"]].append(record)
+        if "call" in record:
+            by_call.setdefault(call_key(record), {}).setdefault(record["kind"], []).append(record)
     ended = by_kind["end"][-1]["why"] if by_kind["end"] else None
-    return Run(path.name, records[0], dict(by_kind), ended, cut_off)
+    return Run(path.name, records[0], dict(by_kind), by_call, ended, cut_off)
+
+
+def call_key(record: dict[str, Any]) -> CallKey:
+    """Which conversation a record is of."""
+    return (record["phone"], record["call"], record["region"])
 
 
 def _record(path: Path, number: int, line: str) -> dict[str, Any]:

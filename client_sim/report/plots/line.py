@@ -141,11 +141,7 @@ def _shares(
 
 
 def _own(run: Run, call: Record) -> Callable[[str], list[Record]]:
-    def of(kind: str) -> list[Record]:
-        found = run.of(kind, call["region"])
-        return [r for r in found if r["phone"] == call["phone"] and r["call"] == call["call"]]
-
-    return of
+    return lambda kind: run.of_call(kind, call)
 
 
 def _eventful(run: Run, call: Record) -> float:
