@@ -66,6 +66,26 @@ def test_loss_is_lateness_and_holds_up_what_follows():
     assert held_up > 300
 
 
+@pytest.mark.parametrize(
+    ("size", "late_ms"),
+    [
+        # One segment each: the next message shows it, a quarter of a round trip later than three segments would.
+        (SMALL, {100 + 250}),
+        # Three segments: what follows in the message, with the next one, or the next one alone.
+        (3 * SEGMENT_BYTES, {250, 100 + 200}),
+        # Six: three segments behind the first are proof at once.
+        (6 * SEGMENT_BYTES, {200, 250, 100 + 200}),
+    ],
+)
+def test_a_loss_is_seen_by_what_comes_behind_it(size, late_ms):
+    """As soon as three segments have, or a quarter of a round trip after the first."""
+    _, measured = delays(LaneProfile(delay_ms=100, loss=0.002), count=20_000, size=size)
+    first = {
+        round(late - 100) for before, late in pairwise(measured) if late > 100.001 and before < 100.001 and late < 500
+    }
+    assert first == late_ms
+
+
 def test_losses_come_in_bursts():
     """The mean length of a run of losses is that of the profile, and so is their share."""
     lane = Lane(LaneProfile(delay_ms=10, loss=0.05, loss_burst=4), round_trip_ms=20, random=Random(3))
