@@ -166,7 +166,7 @@ class Group:
 
     def _lag(self, calls: Sequence[Record]) -> Record:
         prompts = [(run, prompt) for run, region in self.members for prompt in run.of("lag_prompt", region)]
-        false = [prompt for run, prompt in prompts if not _deserved(run, prompt)]
+        seen_s = [_seen_before_s(run, prompt) for run, prompt in prompts]
         minutes = sum(call["duration_ms"] for call in calls) / 60_000
         missed, deserved = self._missed()
         return {
@@ -174,7 +174,8 @@ class Group:
             "prompts": len(prompts),
             "causes": dict(Counter(prompt["cause"] for _, prompt in prompts)),
             "prompts_per_minute": round(len(prompts) / minutes, 4) if minutes else None,
-            "false_prompts": proportion(len(false), len(prompts)),
+            "false_prompts": proportion(seen_s.count(None), len(prompts)),
+            "seen_before_prompt_s": summary([each for each in seen_s if each is not None]),
             "missed": proportion(missed, deserved),
         }
 
@@ -240,18 +241,18 @@ def _reason(call: Record) -> str:
     return str(call["failure"] or call["bye"] or "no assessment")
 
 
-def _deserved(run: Run, prompt: Record) -> bool:
-    """Whether the phone itself had seen enough lag not long before: on the line, in a turn, in a gap, in an outage."""
+def _seen_before_s(run: Run, prompt: Record) -> float | None:
+    """How long before a prompt the phone itself had first seen such lag: on the line, in a turn, a gap, an outage; None if never."""
     threshold_ms = run.manifest["settings"]["lag_threshold_ms"]
-    if (prompt["true_ms"] or 0.0) >= threshold_ms:
-        return True
-    seen = {"turn": ("v2v_ms", "waited_ms"), "round_trip": ("ms",), "gap": ("ms",), "resume": ("outage_ms",)}
+    seen = {"turn": ("v2v_ms", "waited_ms"), "round_trip": ("ms", "true_ms"), "gap": ("ms",), "resume": ("outage_ms",)}
+    before_s = [0.0] if (prompt["true_ms"] or 0.0) >= threshold_ms else []
     for kind, names in seen.items():
-        for record in run.of_call(kind, prompt):
-            late = 0 <= prompt["at_s"] - record["at_s"] <= _LAG_SEEN_WITHIN_S
-            if late and any((record.get(name) or 0.0) >= threshold_ms for name in names):
-                return True
-    return False
+        before_s += [
+            round(prompt["at_s"] - record["at_s"], 2)
+            for record in run.of_call(kind, prompt)
+            if any((record.get(name) or 0.0) >= threshold_ms for name in names)
+        ]
+    return max((each for each in before_s if 0 <= each <= _LAG_SEEN_WITHIN_S), default=None)
 
 
 def _stretches(trips: Sequence[Record], threshold_ms: float) -> Iterator[Record]:

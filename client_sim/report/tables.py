@@ -144,6 +144,8 @@ def conversations(groups: Sequence[Figures]) -> str:
         calls, lag = group["conversations"], group["lag"]
         reasons = [*calls["failures"].items(), *((f"error {code}", count) for code, count in group["errors"].items())]
         causes = ", ".join(f"{count} {cause}" for cause, count in lag["causes"].items())
+        seen = lag["seen_before_prompt_s"]
+        after = f"{seen['min']:.0f} to {seen['max']:.0f} s" if seen["n"] else NOTHING
         rows.append(
             [
                 _name(number, group),
@@ -154,6 +156,7 @@ def conversations(groups: Sequence[Figures]) -> str:
                 percent(group["unanswered"]),
                 cell(str(lag["notices"])),
                 cell(str(lag["prompts"]), causes),
+                cell(after),
                 percent(lag["false_prompts"]),
                 percent(lag["missed"]),
             ]
@@ -168,6 +171,7 @@ def conversations(groups: Sequence[Figures]) -> str:
         "turns unanswered",
         "lag notices",
         "lag prompts",
+        "lag seen before",
         "false",
         "missed",
     ]

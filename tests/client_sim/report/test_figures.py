@@ -219,6 +219,9 @@ def test_prompts_are_held_against_what_the_phone_saw(tmp_path):
     assert told["false_prompts"]["hits"] == 1
     assert (told["missed"]["hits"], told["missed"]["n"]) == (1, 2)
     assert told["causes"] == {"network": 4}
+    seen = told["seen_before_prompt_s"]
+    # The turn and the outage were 10 s before, the slow line 20 s.
+    assert (seen["n"], seen["min"], seen["max"]) == (3, 10, 20)
 
 
 def test_mos_is_estimated_for_each_conversation(tmp_path):
