@@ -82,6 +82,30 @@ def test_a_killed_relay_is_replaced_by_one(redis_client: RedisClient, aws: AwsSe
     assert launches(aws) == 1
 
 
+def test_a_relay_lost_while_it_tells_the_assessment_is_replaced(redis_client: RedisClient, aws: AwsServer) -> None:
+    """Whatever the phone says next; after `bye`, only who asks for the assessment wakes one."""
+    redis_client.set(SESSION_KEY, json.dumps({"version": 1, "state": "delivering"}))
+    stream.handler(message_event(PHONE[1]), Context())
+    assert launches(aws) == 1
+    redis_client.delete(START_KEY)
+    redis_client.set(SESSION_KEY, json.dumps({"version": 1, "state": "ended"}))
+    stream.handler(message_event(PHONE[1]), Context())
+    assert launches(aws) == 1
+
+
+def test_all_relays_are_lost_at_once(redis_client: RedisClient, aws: AwsServer) -> None:
+    """Leases are gone under every conversation: each learner gets one relay, however much all of them say."""
+    learners = [f"learner-{number}" for number in range(12)]
+    for learner in learners:
+        redis_client.set(f"maya:{{{learner}}}:session", OPEN)
+    for _ in range(5):
+        for learner in learners:
+            for message in PHONE:
+                stream.handler(message_event(message, learner=learner), Context())
+    started = [request.document["learner"] for request in aws.requests if "/invocations" in request.path]
+    assert sorted(started) == sorted(learners)
+
+
 def test_a_relay_that_does_not_come_is_tried_again(redis_client: RedisClient, aws: AwsServer) -> None:
     """Once for each time that the lock runs out, which it does by itself."""
     redis_client.set(SESSION_KEY, OPEN)

@@ -64,7 +64,7 @@ class VirtualRedis:
             return False
         kind = json.loads(body)["type"]
         state = self.progress["state"] if self.progress else ""
-        if kind != "start" and state != "open" and not (state == "ended" and kind in _WAKES_AFTER_END):
+        if kind != "start" and (not state or (state == "ended" and kind not in _WAKES_AFTER_END)):
             return False
         self._locked_until_ms = now_ms + START_LOCK_MS
         self.launches += 1

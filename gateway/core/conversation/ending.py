@@ -258,6 +258,7 @@ class Ending:
         """Say the last word, and leave the app time to close."""
         self.course.go(Event.DELIVERED)
         self.phone.bye(self.reason, self.failure)
+        self.course.store_progress(now_ms)
         reachable = self.downlink.connection_id is not None
         wait_ms = self.course.settings.part_with_ms if reachable else 0.0
         self.course.alarms.only(Alarm.PART, now_ms + wait_ms)

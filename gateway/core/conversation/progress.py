@@ -12,6 +12,8 @@ from gateway.core.conversation.examiner import Phase
 from gateway.core.messages import ByeReason, Start
 
 _OPEN: Final = "open"
+_DELIVERING: Final = "delivering"
+"""Saved, or queued to be, and the phone is being told; its next message wakes a relay if this one is lost."""
 _ENDED: Final = "ended"
 _STORED_OF_START: Final = ("session_id", "module", "voice", "language", "rate", "out_rate", "region")
 
@@ -78,6 +80,7 @@ def session_progress(
     start: Start,
     *,
     ended: bool,
+    delivering: bool = False,
     connection_id: str | None,
     epoch: int,
     seq: int,
@@ -104,7 +107,7 @@ def session_progress(
     """
     return {
         "version": 1,
-        "state": _ENDED if ended else _OPEN,
+        "state": _ENDED if ended else _DELIVERING if delivering else _OPEN,
         **{name: getattr(start, name) for name in _STORED_OF_START},
         "connection_id": connection_id or "",
         "connected_at_ms": connected_at_ms,
@@ -130,8 +133,8 @@ def session_progress(
 
 
 def open_session(progress: Mapping[str, Any] | None) -> OpenSession | None:
-    """Read the progress of a session that is open; None for any other, and for what is no progress of this version."""
-    if progress is None or progress.get("version") != 1 or progress.get("state") != _OPEN:
+    """Read the progress of a session that has not ended; None for any other, and for what is no progress of this version."""
+    if progress is None or progress.get("version") != 1 or progress.get("state") not in (_OPEN, _DELIVERING):
         return None
     try:
         return _read(progress)

@@ -38,7 +38,7 @@ _WORTH_RESUMING: Final = 0.1
 _STORED_LATE_MS: Final = 5_000.0
 """How much longer ago than progress says the phone may have been heard: a write may have failed, or been under way."""
 
-_AT_END: Final = (State.ASSESSING, State.SUMMARISING, State.SAVING)
+_AT_END: Final = (State.ASSESSING, State.SUMMARISING, State.SAVING, State.DELIVERING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,19 +113,24 @@ class Succession:
     wall_offset_ms: float
     began_ms: float
     _left: bool = False
+    _is_taken_up: bool = False
     _taken_up_ms: float | None = None
 
     # Progress
 
     def store(self, now_ms: float) -> None:
-        """Have the session's progress written."""
+        """Have the session's progress written, from its first part on: until then that of the session before stands."""
         if self.phone.start is None:
+            return
+        if not (self._is_taken_up or self.dialogue.part):
+            self.phone.stored(self.uplink.acknowledged)
             return
         state = self.course.state
         plan = self.course.settings.plan
         progress = session_progress(
             self.phone.start,
-            ended=self._left or state in (State.DELIVERING, State.PARTING, State.ENDED),
+            ended=self._left or state in (State.PARTING, State.ENDED),
+            delivering=state is State.DELIVERING,
             connection_id=self.phone.connection_id,
             connected_at_ms=self.phone.connected_at_ms,
             epoch=self.course.epoch,
@@ -168,6 +173,7 @@ class Succession:
     def take_up(self, event: TookOver, now_ms: float) -> None:
         """Go on with a session whose relay was lost."""
         session = event.session
+        self._is_taken_up = True
         wall_ms = now_ms + self.wall_offset_ms
         away_ms = max(0.0, wall_ms - session.written_at_ms)
         self.began_ms = now_ms - session.elapsed_ms - away_ms

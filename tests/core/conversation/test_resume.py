@@ -174,6 +174,32 @@ def test_the_app_is_killed(line: Line, with_relay: bool) -> None:
     assert world.messages(Error) == []
 
 
+@pytest.mark.parametrize(
+    "state", [State.ASSESSING, State.SUMMARISING, State.SAVING, State.DELIVERING], ids=lambda state: state.value
+)
+def test_a_relay_is_lost_at_the_end(state: State) -> None:
+    """The phone, which just waits, is told its assessment within seconds; it is saved once."""
+    world = World(12)
+    lost_ms: list[float] = []
+
+    def look() -> None:
+        if world.conversation.state is state and not lost_ms:
+            lost_ms.append(world.clock.now_ms)
+            world.relay.kill()
+
+    world.after_step.append(look)
+    world.start()
+    assert world.go_on(until_s=300, done=lambda: world.over is not None and world.relay_is_done)
+    assert world.shown_at_ms[-1] - lost_ms[0] < 10_000
+    assert world.phone.figures.reconnects == 0
+    assert world.redis.launches == 1
+    assert world.over is not None
+    assert world.over.bye == "finished"
+    [saved] = world.saves
+    assert world.assessment == saved
+    assert {1, 2} <= set(saved.parts_assessed)
+
+
 def test_a_deaf_relay_is_followed_by_one_that_hears() -> None:
     """It gives its lease away, so that the next message of the phone wakes another, which goes on at once."""
     world = World(10)

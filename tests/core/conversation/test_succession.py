@@ -10,7 +10,14 @@ import pytest
 from gateway.core.conversation import State
 from gateway.core.conversation.actions import OpenStream, SendEvents, StoreProgress
 from gateway.core.conversation.examiner import Phase
-from gateway.core.conversation.inputs import PhoneSaid, PostOutcome, ShutdownAsked, TookOver
+from gateway.core.conversation.inputs import (
+    Admission,
+    AdmissionSettled,
+    PhoneSaid,
+    PostOutcome,
+    ShutdownAsked,
+    TookOver,
+)
 from gateway.core.conversation.progress import OpenSession, Standing, open_session
 from gateway.core.conversation.succession import resumption
 from gateway.core.exam import build_plan
@@ -489,6 +496,32 @@ def test_a_test_whose_last_part_was_over_is_finished():
     scene.save()
     scene.wait(100)
     assert scene.saved()[0].parts_assessed == (1,)
+
+
+def test_a_relay_lost_while_it_tells_the_assessment():
+    """Until `bye` the phone's next message wakes another, which tells the saved assessment, unasked."""
+    lost = ended_talk()
+    lost.call_tool()
+    lost.save()
+    assert lost.state is State.DELIVERING
+    assert lost.of(StoreProgress)[-1].progress["state"] == "delivering"
+    scene = successor(lost, document=lost.saved()[0])
+    assert [message["type"] for message in scene.told() if "n" in message] == ["ready", "assessment"]
+    pong(scene, received=0)
+    speak(scene, {"type": "ack", "n": 1, "queue_ms": 0}, received=5)
+    assert [bye["reason"] for bye in scene.told("bye")] == ["finished"]
+    assert scene.of(StoreProgress)[-1].progress["state"] == "ended"
+    assert not scene.saved()
+
+
+def test_a_refused_session_leaves_no_trace():
+    """The assessment of the session before can still be asked for."""
+    scene = Scene()
+    scene.say(START)
+    scene.tell(AdmissionSettled(Admission.BUSY, 7.0))
+    scene.wait(3_000)
+    assert scene.state is State.ENDED
+    assert not scene.of(StoreProgress)
 
 
 # --- Too late -------------------------------------------------------------------------------------------------------
