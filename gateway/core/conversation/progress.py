@@ -53,6 +53,7 @@ class OpenSession:
         elapsed_ms: how long the conversation has lasted.
         spoken_ms: how long the learner has spoken in each part.
         notes: of the parts that were assessed.
+        lag_noticed: the learner has been told what lag to expect.
         reason: why the test is over, None while it goes on.
         written_at_ms: when this was written, wall clock.
         heard_at_ms: when the phone was last heard, wall clock.
@@ -71,6 +72,7 @@ class OpenSession:
     elapsed_ms: float
     spoken_ms: Mapping[int, float] = field(default_factory=dict)
     notes: Mapping[int, PartNotes] = field(default_factory=dict)
+    lag_noticed: bool = False
     reason: ByeReason | None = None
     written_at_ms: float = 0.0
     heard_at_ms: float = 0.0
@@ -94,6 +96,7 @@ def session_progress(
     plan: str = "full",
     choice: int = 0,
     standing: Standing = Standing(),
+    lag_noticed: bool = False,
     reason: ByeReason | None = None,
     written_at_ms: float = 0.0,
     heard_at_ms: float = 0.0,
@@ -125,6 +128,7 @@ def session_progress(
         "elapsed_ms": round(elapsed_ms),
         "spoken_ms": {str(number): round(spoken) for number, spoken in spoken_ms.items()},
         "notes": [notes[number].model_dump(mode="json") for number in sorted(notes)],
+        "lag_noticed": lag_noticed,
         "reason": reason,
         "written_at_ms": round(written_at_ms),
         "heard_at_ms": round(heard_at_ms),
@@ -166,6 +170,7 @@ def _read(progress: Mapping[str, Any]) -> OpenSession:
         elapsed_ms=float(progress["elapsed_ms"]),
         spoken_ms={int(part): float(spoken) for part, spoken in progress["spoken_ms"].items()},
         notes={note.part: note for note in notes},
+        lag_noticed=bool(progress["lag_noticed"]),
         reason=reason,
         written_at_ms=float(progress["written_at_ms"]),
         heard_at_ms=float(progress["heard_at_ms"]),

@@ -144,6 +144,7 @@ class Succession:
             elapsed_ms=now_ms - self.began_ms,
             spoken_ms=self.dialogue.spoken_ms,
             notes=self.desk.notes,
+            lag_noticed=self.lag.noticed,
             reason=self.ending.reason if state in _AT_END else None,
             written_at_ms=now_ms + self.wall_offset_ms,
             heard_at_ms=self.phone.last_heard_ms + self.wall_offset_ms,
@@ -200,7 +201,6 @@ class Succession:
             self._taken_up_ms = None
             self.dialogue.status("listening")
             assert self.phone.start is not None
-            self.lag.noticed = True
             self.lag.begin(self.phone.start, now_ms)
             self.store(now_ms)
 
@@ -212,6 +212,7 @@ class Succession:
         self.dialogue.spoken_ms.update(session.spoken_ms)
         self.ending.spoken_before_ms.update(session.spoken_ms)
         self.desk.notes.update(session.notes)
+        self.lag.noticed = session.lag_noticed
 
     def _take_up_talk(self, session: OpenSession, now_ms: float) -> None:
         resumed = resumption(self.course.settings.plan, session.part, session.standing)

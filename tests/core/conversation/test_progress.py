@@ -82,6 +82,7 @@ def test_another_relay_reads_what_one_wrote():
         "plan": "demo",
         "choice": 123,
         "standing": standing,
+        "lag_noticed": True,
         "reason": "time_limit",
         "written_at_ms": 1_790_000_000_123.0,
         "heard_at_ms": 1_790_000_000_100.0,

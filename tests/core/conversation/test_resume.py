@@ -8,7 +8,7 @@ import pytest
 
 from gateway.core.conversation import State
 from gateway.core.conversation.inputs import PhoneSaid
-from gateway.core.messages import Bye, Error, Part, Ready
+from gateway.core.messages import Bye, Error, LagNotice, Part, Ready
 from tests.core.conversation.scene import SESSION, START, Scene
 from tests.world.world import WILD, Line, World, said_by_learner, spoken
 
@@ -201,6 +201,18 @@ def test_a_relay_is_lost_at_the_end(state: State) -> None:
     [saved] = world.saves
     assert world.assessment == saved
     assert {1, 2} <= set(saved.parts_assessed)
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["told", "not told yet"])
+def test_the_lag_is_told_once_over_two_relays(told: bool) -> None:
+    """The one that follows knows whether the learner has heard of it."""
+    world = World(14, line=Line(delay_ms=260.0))
+    world.start()
+    assert world.go_on(until_s=60, done=lambda: bool(world.messages(LagNotice) if told else world.dialogue_part))
+    world.go_on(until_s=world.clock.now_ms / 1000 + (1.0 if told else 0.2), done=lambda: False)
+    world.relay.kill()
+    assert world.go_on(until_s=300, done=lambda: world.over is not None and world.relay_is_done)
+    assert len(world.messages(LagNotice)) == 1
 
 
 def test_a_deaf_relay_is_followed_by_one_that_hears() -> None:
