@@ -5,7 +5,7 @@ goes on where it stood, questions that were answered are not asked again, and a 
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from gateway.core.assessment import Assessment
@@ -114,7 +114,9 @@ class Succession:
     began_ms: float
     _left: bool = False
     _is_taken_up: bool = False
+    _phase_before: Standing = field(default_factory=Standing)
     _taken_up_ms: float | None = None
+    _part_before: int = 0
 
     # Progress
 
@@ -162,11 +164,15 @@ class Succession:
         if examiner is None:
             return Standing()
         waits_ms = 0.0 if self._taken_up_ms is None else now_ms - self._taken_up_ms
+        # Of a phase that another relay began, what is left is all that this one's plan has.
+        before = self._phase_before
+        is_same = examiner.phase is before.phase and examiner.plan.part == self._part_before
+        before_ms = before.phase_elapsed_ms if is_same else 0.0
         return Standing(
             phase=examiner.phase,
             answers=examiner.answers,
             elapsed_ms=now_ms - examiner.started_ms - waits_ms,
-            phase_elapsed_ms=max(0.0, now_ms - examiner.phase_since_ms - waits_ms),
+            phase_elapsed_ms=before_ms + max(0.0, now_ms - examiner.phase_since_ms - waits_ms),
         )
 
     # Taking up
@@ -224,6 +230,8 @@ class Succession:
         course.alarms.only(Alarm.AWAY, now_ms + settings.resume_within_s * 1000)
         self.set_time_limits(now_ms)
         self._taken_up_ms = now_ms
+        if resumed.standing.phase in (Phase.PREPARING, Phase.TALKING):
+            self._phase_before, self._part_before = session.standing, session.part
         self.dialogue.recalled = list(resumed.history)
         self.dialogue.examiner = self._examiner(resumed, now_ms)
         self.phone.ready(now_ms)

@@ -205,6 +205,29 @@ def test_a_second_relay_may_be_lost_before_it_has_a_stream(lost):
     assert then.elapsed_ms == pytest.approx(first.elapsed_ms + (second.now_ms - 3_000 - lost.now_ms) + 0, abs=600)
 
 
+def test_a_talk_is_no_longer_for_being_gone_on_with_twice():
+    """What a second relay and a third leave of it is reckoned from its whole length."""
+    talk = Scene().begin()
+    talk.part_two()
+    talk.wait(300, talking=True)
+    talk.maya()
+    talk.wait(1_200, talking=True)
+    session = written(talk)
+    lost = Scene(now_ms=talk.now_ms)
+    lost.tell(
+        TookOver(replace(session, standing=Standing(phase=Phase.TALKING, elapsed_ms=9_000, phase_elapsed_ms=4_000)))
+    )
+    lost._seq = session.seq + 1
+    lost.open()
+    lost.wait(3_000, talking=True)
+    assert written(lost).standing.phase is Phase.TALKING
+    assert written(lost).standing.phase_elapsed_ms == pytest.approx(7_000, abs=600)
+    scene = successor(lost)
+    examiner = scene.conversation._dialogue.examiner
+    assert examiner is not None
+    assert examiner.plan.speak_s == pytest.approx(3, abs=1)
+
+
 def test_the_clock_of_the_part_stands_still_while_nobody_is_there(lost):
     """The time between two relays is nobody's; the time limit of the whole goes on."""
     scene = successor(lost, away_ms=20_000.0)
