@@ -4,15 +4,17 @@ import io
 import json
 import random
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from rich.console import Console
 
+from client_sim.playback import Playback
 from infra.local.nova.faults import KINDS, Effect
 from infra.local.nova.voices import speak_plain
 from tests.e2e.maya import HeldStream, Said
-from tests.faults import report
+from tests.faults import report, selftest
 from tests.faults.account import Account, Row
 from tests.faults.rows import FAULTS
 from tests.faults.silence import END, LEARNER, MAYA, Silence, Sound, heard_nothing_ms, natural_ms, silences
@@ -235,6 +237,41 @@ def test_a_row_that_does_not_hold_makes_the_table_fail(spoilt: Any, holds: bool)
     report.show(table, Console(file=printed, width=110))
     assert ("transcript" in printed.getvalue()) is bool(spoilt.get("complaints"))
     assert (row.tried, row.p50_ms, row.worst_ms) == (2, 2_000, 2_000)
+
+
+def calm_conversation() -> tuple[Any, list[HeldStream]]:
+    """A conversation without a fault: two parts, a turn of Maya's in each."""
+    text = "good day to you, my name is maya."
+    pcm = speak_plain(text, RATE)
+    turn = [
+        out("contentStart", contentId="0", additionalModelFields='{"generationStage":"SPECULATIVE"}'),
+        out("textOutput", contentId="0", role="ASSISTANT", content=text),
+        out("contentEnd", type="AUDIO", stopReason="END_TURN"),
+    ]
+    streams = [
+        held(CAPTURED[:FIRST_ANSWER], events=turn, said=pcm),
+        held(CAPTURED[FIRST_ANSWER:], part=2, events=turn, said=pcm),
+    ]
+    speaker = Playback(record=True)
+    for number in range(2):
+        assert speaker.add((1, number), RATE, pcm, now_ms=10_000.0 * number)
+    caller = SimpleNamespace(
+        captured=CAPTURED,
+        spoken_to=[FIRST_ANSWER, SECOND_ANSWER, len(CAPTURED)],
+        habits=SimpleNamespace(rate=RATE, out_rate=RATE, frame_ms=100),
+        speaker=speaker,
+        messages=lambda _kind: [],
+    )
+    return caller, streams
+
+
+@pytest.mark.parametrize(("counter", "unseen"), [(None, 0), ("count_heard", 5), ("count_played", 5)])
+def test_a_counter_that_does_not_count_is_noticed(monkeypatch, counter, unseen):
+    """Each spoils a good conversation in ways that it must see."""
+    if counter is not None:
+        monkeypatch.setattr(selftest, counter, lambda *_: Count())
+    blind = selftest.blind_counters(*calm_conversation())
+    assert len(blind) == unseen, blind
 
 
 def test_a_fault_that_was_never_tried_makes_the_table_fail():

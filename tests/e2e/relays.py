@@ -11,6 +11,7 @@ from typing import Any
 from tests.e2e.clouds import Cloud, eventually
 
 _FUNCTION = "maya-relay"
+_FOUND_WITHIN_S = 30.0
 
 
 class Relays:
@@ -45,7 +46,7 @@ class Relays:
             found[:] = [each["pid"] for each in running if lease and each["request_id"] == lease[1]]
             return bool(found)
 
-        eventually(look)
+        eventually(look, within_s=_FOUND_WITHIN_S)
         return found[0]
 
     def kill(self, learner: str) -> int:

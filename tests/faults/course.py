@@ -23,6 +23,7 @@ type Moment = Literal["maya", "learner", "pause"]
 MOMENTS: tuple[tuple[int, Moment], ...] = ((1, "maya"), (2, "learner"), (3, "pause"))
 """In each part something breaks once."""
 
+_FOUND_WITHIN_S = 30.0
 _AFTER_MS = 250.0
 """So long after a moment began, in the middle of what is going on."""
 
@@ -117,7 +118,7 @@ class Scene:
                 found.append(stream)
             return bool(found)
 
-        eventually(ordered)
+        eventually(ordered, within_s=_FOUND_WITHIN_S)
 
     # The phone's way
 
