@@ -66,6 +66,9 @@ def account(
     complaints = list(complaints)
     if claims.comes_back and not (caller.over and caller.over.bye == "finished"):
         complaints.append(f"the test did not come to its end: {caller}")
+    met = caller.phone.figures.epochs
+    if claims.comes_back and met != claims.relays:
+        complaints.append(f"the phone met {met} relays, and not {claims.relays}")
     if claims.every_word and not _understood(caller):
         complaints.append("the transcript does not have every word once")
     spoke = sum(exchange.spoke_until_ms - exchange.spoke_from_ms for exchange in caller.exchanges) >= _ENOUGH_SPEECH_MS

@@ -45,6 +45,7 @@ class Scene:
     nova: Nova
     relays: Relays
     tables: Tables
+    queue: Tables
     caller: Caller
     strikes_ms: list[float] = field(default_factory=list)
     pids: list[int] = field(default_factory=list)

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from gateway.core.messages import AssessmentMessage
 from infra.local.nova.faults import KINDS, Effect
 from tests.e2e.clouds import eventually
 from tests.e2e.lines import BadLine
@@ -238,6 +239,25 @@ async def _tables_are_away(scene: Scene) -> None:
             scene.tables.away.discard(scene.caller.learner)
 
 
+async def _nothing_takes_it(scene: Scene) -> None:
+    """Neither the tables nor the queue take the assessment when it is written; later they do."""
+    learner = scene.caller.learner
+    async with scene.caller.calling():
+        await scene.at(3, "maya")
+        scene.strike()
+        scene.tables.away.add(learner)
+        scene.queue.away.add(learner)
+        try:
+            await scene.caller.until(
+                lambda: scene.caller.over or scene.caller.messages(AssessmentMessage), "the assessment, unsaved"
+            )
+            await asyncio.sleep(_STOPPED_S)
+        finally:
+            scene.queue.away.discard(learner)
+            scene.tables.away.discard(learner)
+        await scene.caller.ends()
+
+
 async def _tables_throttle(scene: Scene) -> None:
     async with scene.caller.calling():
         await scene.at(3, "maya")
@@ -306,6 +326,7 @@ FAULTS: Final[Sequence[Fault]] = (
     Fault(name="Nova Micro: away", hold=_micro_is_away),
     Fault(name="Nova Micro: 3 s late", hold=_micro_is_slow),
     Fault(name="DynamoDB: away at the end", hold=_tables_are_away),
+    Fault(name="DynamoDB and SQS: away at the end", hold=_nothing_takes_it),
     Fault(name="DynamoDB: throttled at the end", hold=_tables_throttle),
 )
 """All rows, those that take long first."""

@@ -40,7 +40,8 @@ _LINES: Final = 40
 _SETTINGS: Final[Mapping[str, str]] = {
     # Learners who speak in tones need a quarter of the time of people.
     "MAYA_ASSESS_FROM_S": "0.25",
-    "MAYA_PART_WITH_MS": "100",
+    # Longer than the lines of phones are slow; a phone that misses `bye` comes back, and has a relay started.
+    "MAYA_PART_WITH_MS": "600",
     # How long a relay waits for a phone that stays away; nobody else notices.
     "MAYA_RESUME_WITHIN_S": "20",
 }
@@ -91,6 +92,7 @@ class _House:
     nova: Nova
     relays: Relays
     tables: Tables
+    queue: Tables
     tell: Callable[[str], None]
     expected_relays: int = 0
 
@@ -100,7 +102,7 @@ class _House:
         habits = Habits(frame_ms=_FRAME_MS)
         caller = await asyncio.to_thread(Caller, self.cloud, name, habits=habits, line=fault.line())
         self.expected_relays += fault.claims.relays
-        return Scene(self.cloud, self.nova, self.relays, self.tables, caller)
+        return Scene(self.cloud, self.nova, self.relays, self.tables, self.queue, caller)
 
     async def look_back(self, fault: Fault, scene: Scene, failure: BaseException | None) -> Account:
         """See what a conversation came to; one without a fault also shows that what is lacking is noticed."""
@@ -141,14 +143,14 @@ def _house(folder: Path, where: Where, tell: Callable[[str], None]) -> Iterator[
     arguments = (*QUICK, *MAYA, "--lines", str(_LINES), "--nova", f"max_streams={3 * _LINES}", *_CLOUDS[where])
     with contextlib.ExitStack() as stack:
         upstream = stack.enter_context(services(folder))
-        tables = stack.enter_context(Tables(upstream))
-        settings = {**_SETTINGS, "AWS_ENDPOINT_URL_DYNAMODB": tables.url, "AWS_ENDPOINT_URL_SQS": upstream}
+        tables, queue = (stack.enter_context(Tables(upstream)) for _ in range(2))
+        settings = {**_SETTINGS, "AWS_ENDPOINT_URL_DYNAMODB": tables.url, "AWS_ENDPOINT_URL_SQS": queue.url}
         cloud = stack.enter_context(launch(folder / "state.json", *arguments, environment=settings))
         # What the finish function could not save comes again at once.
         cloud.client("sqs").set_queue_attributes(
             QueueUrl=cloud.state.finish_queue_url, Attributes={"VisibilityTimeout": "2"}
         )
-        yield _House(cloud, Nova(cloud), Relays(cloud), tables, tell)
+        yield _House(cloud, Nova(cloud), Relays(cloud), tables, queue, tell)
 
 
 async def _hold(houses: Mapping[Where, _House], faults: Sequence[Fault]) -> Held:
@@ -184,7 +186,11 @@ def _held(houses: Mapping[Where, _House], faults: Sequence[Fault], accounts: Seq
     for where, house in houses.items():
         started = house.relays.started
         if started != house.expected_relays:
-            held.complaints.append(f"cloud {where!r}: {started} relays were started, and not {house.expected_relays}")
+            turned_away = house.cloud.log("functions/maya-relay").count('"lease_taken"')
+            held.complaints.append(
+                f"cloud {where!r}: {started} relays were started, of which {turned_away} found another one there, and not"
+                f" {house.expected_relays}"
+            )
     return held
 
 

@@ -1,4 +1,4 @@
-"""DynamoDB that fails for one learner: a proxy that looks for the learner's id in each request."""
+"""DynamoDB or SQS that fails for one learner: a proxy that looks for the learner's id in each request."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ _PASSED_ON: Final = ("Content-Type", "X-Amz-Target", "Authorization", "X-Amz-Dat
 
 
 class Tables:
-    """A proxy before DynamoDB, in a thread of its own; use it as a context manager.
+    """A proxy before either, in a thread of its own; use it as a context manager.
 
     Attributes:
         away: learners whose requests get no answer: the connection breaks.
