@@ -66,6 +66,9 @@ class FunctionConfig:
     """Asynchronous invocations: SQS queue that gets the record of an event given up."""
     fork: bool = True
     """Environments are forked from a process that has the handler imported; else each is a fresh interpreter."""
+    also_import: tuple[str, ...] = ()
+    """Modules that forks find imported: what a handler imports when it first needs it would here be paid for by every environment,
+    all of them on the same few cores."""
     preload: bool = True
     """Import the handler before the cloud reports ready."""
     provisioned: int = 0

@@ -106,7 +106,13 @@ def _functions(redis: RedisUrls, finish_queue_arn: str, *, lazy: bool) -> tuple[
     return (
         function("authorize", timeout_s=5),
         function("connect", timeout_s=5),
-        function("stream", timeout_s=5, redis_url=redis.stream, provisioned=0 if lazy else 2),
+        function(
+            "stream",
+            timeout_s=5,
+            redis_url=redis.stream,
+            provisioned=0 if lazy else 2,
+            also_import=() if lazy else ("handlers.no_relay", "boto3", "gateway.adapters.launcher"),
+        ),
         function("disconnect", timeout_s=5, redis_url=redis.stream),
         function(
             "relay",

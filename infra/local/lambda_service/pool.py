@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import time
 from collections import deque
 from collections.abc import Callable
@@ -18,6 +19,9 @@ from infra.local.lambda_service.results import InvocationResult, ServiceFault, T
 from infra.local.lambda_service.source import EnvironmentSource
 
 _LOG = logging.getLogger(__name__)
+
+_UNCROWDED = 4 * (os.cpu_count() or 1)
+"""So many environments of a function may be started at once."""
 _TAIL_BYTES = 4096
 UNHANDLED = "Unhandled"
 """What the Lambda API calls every failure of a function."""
@@ -64,7 +68,9 @@ class FunctionPool:
     """Runs invocations of one function.
 
     An invocation takes the environment used last, so that the others can be reaped. With none free it waits for the first
-    that is ready; after ``scale_out_after_ms`` one more is started for each that waits, up to the function's limit.
+    that is ready; after ``scale_out_after_ms`` one more is started for each that waits, up to the function's limit. All share the
+    cores of one machine, so they are doubled at most, and with many of them the wait grows: a crowd of new ones would keep the
+    old ones from their work.
 
     Args:
         function: The function.
@@ -179,7 +185,8 @@ class FunctionPool:
         if not self._starting and not any(not environment.dying for environment in self.source.environments):
             self._scale_out()
         elif self._scale_timer is None:
-            self._scale_timer = self._loop.call_later(self._scale_out_after_s, self._scale_out)
+            crowd = max(1.0, len(self.source.environments) / _UNCROWDED)
+            self._scale_timer = self._loop.call_later(self._scale_out_after_s * crowd, self._scale_out)
 
     def _cancel_scale_timer(self) -> None:
         if self._scale_timer is not None:
@@ -188,7 +195,11 @@ class FunctionPool:
 
     def _scale_out(self) -> None:
         self._cancel_scale_timer()
-        self._start_environments(len(self._waiting) - self._starting)
+        wanted = len(self._waiting) - self._starting
+        most = max(_UNCROWDED, len(self.source.environments))
+        self._start_environments(min(wanted, most))
+        if wanted > most:
+            self._plan_scale_out()
 
     def _start_environments(self, count: int) -> None:
         for _ in range(count):

@@ -12,6 +12,7 @@ import os
 import socket
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -33,6 +34,7 @@ class Settings:
         fork: The process imports the handler once and forks; else it starts a fresh interpreter for each environment.
         life_fd: Pipe that ends with the service.
         alone: No packages that are installed here can be imported.
+        also_import: Modules that a process which forks imports with the handler.
     """
 
     handler: str
@@ -41,6 +43,7 @@ class Settings:
     fork: bool
     life_fd: int
     alone: bool = False
+    also_import: Sequence[str] = ()
 
     @property
     def interpreter(self) -> list[str]:

@@ -154,6 +154,7 @@ class LambdaService:
             fork=function.fork,
             life_fd=self._life_fds[0],
             alone=function.alone,
+            also_import=function.also_import,
         )
         environ = function_environment(self.config, function, self._environ)
 

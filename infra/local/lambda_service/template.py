@@ -14,6 +14,7 @@ and tells what happens, one JSON object a line: ``{"ready": true, "threads": n, 
 from __future__ import annotations
 
 import gc
+import importlib
 import json
 import os
 import select
@@ -50,6 +51,9 @@ class Template:
         if self._settings.fork:
             enter_task_root(self._settings.root)
             self._handler = _load(self._settings.handler)
+            if not isinstance(self._handler, faults.LoadError):
+                for name in self._settings.also_import:
+                    importlib.import_module(name)
             gc.collect()
             gc.freeze()
         self._wakeup_writer.setblocking(False)
