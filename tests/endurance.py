@@ -1,11 +1,13 @@
 """A full test with a loss in each part, over real processes and sockets: ``python -m tests.endurance``.
 
 Every time limit is shortened in proportion, so that thirteen minutes take about one. Maya's stream is reset in part 1,
-falls dead in the talk of part 2, and is ended with "System instability" in part 3. Then it is looked at what the phone
-played and what Maya heard, byte for byte, what was written down, and how much memory the relay took after each part.
-Exits with 1 when anything is lost, doubled or growing.
+falls dead in the talk of part 2, and is ended with "System instability" in part 3; or, with ``renewals``, each stream may
+live for eight seconds only and is renewed before. Then it is looked at what the phone played and what Maya heard, byte
+for byte, what was written down, and how much memory the relay took after each part. Exits with 1 when anything is
+lost, doubled or growing.
 """
 
+import argparse
 import asyncio
 import itertools
 import json
@@ -61,7 +63,9 @@ ANSWERS: Final = (
     "my sister taught me to repair bicycles when i was ten.",
     "people should learn from each other more than from a screen.",
 )
-FAULTS: Final = {1: "rst", 2: "half_open", 3: "instability"}
+LOSSES: Final = {1: "rst", 2: "half_open", 3: "instability"}
+LIFETIME_S: Final = 8.0
+RENEWALS: Final = {"MAYA_RENEW_S": "4", "MAYA_RENEW_BY_S": "6", "MAYA_RENEW_OVERLAP_MS": "750"}
 GROWTH_BYTES: Final = 4 * 1024 * 1024
 """More than this between part 1 and the end of part 3 is no noise: the sound of a minute alone is 2.6 MB as base64."""
 
@@ -71,12 +75,14 @@ class Findings:
     """What was seen.
 
     Attributes:
+        renewals: streams are renewed, and none is lost.
         struck_ms: by part, when its stream was lost.
         back_ms: by part, how long after that Maya was next heard.
         rss_bytes: by part, what the relay held when it was over.
         wrong: what must not be.
     """
 
+    renewals: bool = False
     struck_ms: dict[int, float] = field(default_factory=dict)
     back_ms: dict[int, float] = field(default_factory=dict)
     rss_bytes: dict[int, int] = field(default_factory=dict)
@@ -103,10 +109,12 @@ async def hold(cloud: Cloud, findings: Findings) -> tuple[Caller, list[HeldStrea
     manner = Manner(pause_ms=250, answer_ms=1_200, talk_share=0.6, talk_most=0.8, breath_ms=100)
     caller = Caller(cloud, "endurance", habits=Habits(answers=ANSWERS, manner=manner))
     async with caller.calling():
-        for part, fault in FAULTS.items():
+        for part, fault in LOSSES.items():
             await caller.until(lambda part=part: caller.part == part or caller.over, f"part {part}")  # type: ignore[misc]
             if part > 1:
                 findings.rss_bytes[part - 1] = relay_bytes(cloud)
+            if findings.renewals:
+                continue
             stream = await nova.open_stream_of(caller, part)
             await caller.until(_moment(caller, part), f"the moment of part {part}")
             findings.struck_ms[part] = RealClock().now_ms()
@@ -135,7 +143,13 @@ def examine(caller: Caller, streams: Sequence[HeldStream], findings: Findings) -
     check_played(caller, streams, findings)
     maya = caller.captions("maya")
     findings.require(len(set(maya)) == len(maya), "a caption of Maya's came twice")
-    findings.require([stream.part for stream in streams] == [1, 1, 2, 2, 3, 3], "other streams than two for each part")
+    parts = [stream.part for stream in streams]
+    findings.require(set(parts) == {1, 2, 3} and parts == sorted(parts), f"streams of parts {parts}")
+    if findings.renewals:
+        ends = {stream.document["ending"] for stream in streams}
+        findings.require(ends == {"finished"} and len(parts) > 9, f"{len(parts)} streams, which ended with {ends}")
+    else:
+        findings.require(parts == [1, 1, 2, 2, 3, 3], f"streams of parts {parts}")
     findings.require(caller.assessment.status == "complete", "the assessment is not complete")
     findings.require(caller.over is not None and caller.over.bye == "finished", f"it ended with {caller.over}")
     findings.require(
@@ -165,6 +179,7 @@ def check_played(caller: Caller, streams: Sequence[HeldStream], findings: Findin
     """What the phone played is what Maya said, in order, less the end of what was lost on the way with a stream."""
     caller.speaker.advance(float("inf"))
     said = [(turn, stream) for stream in streams for turn in stream.turns(caller.habits.out_rate)]
+    lengths = [f"{len(turn.pcm)}{' cut' if turn.cut else ''} of {stream.part}" for turn, stream in said]
     for number, pcm in (caller.speaker.recording or {}).items():
         played = bytes(pcm)
         while said:
@@ -173,7 +188,7 @@ def check_played(caller: Caller, streams: Sequence[HeldStream], findings: Findin
             if turn.pcm == played or (may_break and turn.pcm.startswith(played)):
                 break
         else:
-            findings.wrong.append(f"turn {number} was never said like this")
+            findings.wrong.append(f"turn {number}, {len(played)} bytes, was never said like this; said was {lengths}")
             return
 
 
@@ -186,7 +201,7 @@ def tell(caller: Caller, streams: Sequence[HeldStream], findings: Findings, seco
         f"longest gap within a turn {gap_ms:.0f} ms, reconnecting told {len(told)} times",
         "part  fault         next heard after  relay after the part",
     ]
-    for part, fault in FAULTS.items():
+    for part, fault in LOSSES.items() if not findings.renewals else ((part, "none") for part in LOSSES):
         rss_mb = findings.rss_bytes.get(part, 0) / 1e6
         lines.append(f"{part:<5} {fault:<13} {findings.back_ms.get(part, 0.0):>10.0f} ms     {rss_mb:>10.1f} MB")
     lines += [f"WRONG: {what}" for what in findings.wrong] or ["nothing lost, nothing doubled, nothing growing"]
@@ -195,10 +210,16 @@ def tell(caller: Caller, streams: Sequence[HeldStream], findings: Findings, seco
 
 def main() -> int:
     """Hold the test and tell what was seen; returns the exit code."""
-    findings = Findings()
+    parser = argparse.ArgumentParser(prog="python -m tests.endurance", description=__doc__.partition("\n\n")[0])
+    parser.add_argument("what", nargs="?", choices=["losses", "renewals"], default="losses")
+    findings = Findings(renewals=parser.parse_args().what == "renewals")
+    numbers, arguments = dict(NUMBERS), list(CLOUD)
+    if findings.renewals:
+        numbers |= RENEWALS
+        arguments += ["--nova", f"lifetime_ms={LIFETIME_S * 1000:.0f}"]
     with (
         tempfile.TemporaryDirectory() as folder,
-        launch(Path(folder) / "state.json", *CLOUD, environment=NUMBERS) as cloud,
+        launch(Path(folder) / "s.json", *arguments, environment=numbers) as cloud,
     ):
         began_s = time.monotonic()
         caller, streams = asyncio.run(hold(cloud, findings))
