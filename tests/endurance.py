@@ -180,7 +180,8 @@ def check_played(caller: Caller, streams: Sequence[HeldStream], findings: Findin
     caller.speaker.advance(float("inf"))
     said = [(turn, stream) for stream in streams for turn in stream.turns(caller.habits.out_rate)]
     lengths = [f"{len(turn.pcm)}{' cut' if turn.cut else ''} of {stream.part}" for turn, stream in said]
-    for number, pcm in (caller.speaker.recording or {}).items():
+    recording = caller.speaker.recording or {}
+    for number, pcm in recording.items():
         played = bytes(pcm)
         while said:
             turn, stream = said.pop(0)
@@ -188,7 +189,10 @@ def check_played(caller: Caller, streams: Sequence[HeldStream], findings: Findin
             if turn.pcm == played or (may_break and turn.pcm.startswith(played)):
                 break
         else:
-            findings.wrong.append(f"turn {number}, {len(played)} bytes, was never said like this; said was {lengths}")
+            heard = [
+                f"{len(each)}{' cut' if caller.speaker.turns[turn].cut else ''}" for turn, each in recording.items()
+            ]
+            findings.wrong.append(f"turn {number} was never said like this: played {heard}, said {lengths}")
             return
 
 

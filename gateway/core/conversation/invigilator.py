@@ -60,7 +60,7 @@ class Invigilator:
                 self.line.direct(direction, now_ms)
         following = self.streams.following(examiner.plan)
         if following is None:
-            return examiner.phase is Phase.OVER
+            return examiner.phase is Phase.OVER and not self.dialogue.maya_speaks
         if self.line.current is not None and examiner.phase in (Phase.CLOSING, Phase.OVER):
             self.streams.prepare(following, now_ms)
         if examiner.phase is Phase.OVER and self.streams.is_prepared(following) and self._may_leave(examiner, now_ms):
@@ -75,7 +75,12 @@ class Invigilator:
         return examiner.next_timer_ms()
 
     def _may_leave(self, examiner: Examiner, now_ms: float) -> bool:
-        """Whether the learner has finished, or had time to; a sign that somebody speaks may be a cough without an end."""
+        """Whether Maya has finished, and the learner has, or had time to.
+
+        A sign that the learner speaks may be a cough without an end; a turn of Maya's without one is the watch's affair.
+        """
+        if self.dialogue.maya_speaks:
+            return False
         last_words_ms = self.course.settings.last_words_s * 1000
         return not self.dialogue.learner_speaks or now_ms >= examiner.phase_since_ms + last_words_ms
 

@@ -1,7 +1,13 @@
 """From part to part by the clock, and standing still while nobody is there."""
 
+from dataclasses import replace
+
+import pytest
+
 from gateway.core.conversation import State
 from gateway.core.conversation.actions import StoreProgress
+from gateway.core.exam import build_plan
+from gateway.core.nova_events import ContentEnd, ContentKind, StopReason
 from tests.core.conversation.scene import SESSION, Scene
 
 
@@ -71,3 +77,25 @@ def test_a_part_over_its_time_goes_on_to_the_next():
     scene.open()
     scene.wait(200, talking=True)
     assert [part["part"] for part in scene.told("part")] == [1, 2]
+
+
+@pytest.mark.parametrize("last", [False, True], ids=["a part", "the last part"])
+def test_maya_is_not_cut_off_when_a_part_has_used_its_time(last):
+    """It is closed by force when her sentence is at its end."""
+    plan = build_plan("tiny")
+    quick = replace(plan.part(1), time_limit_s=1.0)
+    scene = Scene(
+        nudge_s=1e6, wrap_up_s=1.0, plan=replace(plan, parts=(quick,) if last else (quick, plan.part(2)))
+    ).talk()
+    scene.wait(500, talking=True)
+    scene.maya("And now", ends=False)
+    scene.wait(4_000, talking=True)
+    scene.open()
+    scene.wait(200, talking=True)
+    assert (scene.state, len(scene.told("part"))) == (State.TALKING, 1)
+    scene.hear(ContentEnd("a", ContentKind.AUDIO, StopReason.END_TURN), stream=1)
+    scene.wait(200, talking=True)
+    if last:
+        assert scene.state is not State.TALKING
+    else:
+        assert len(scene.told("part")) == 2
