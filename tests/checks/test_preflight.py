@@ -105,3 +105,28 @@ def test_another_zone_refuses(account, templates):
     """The record would be nobody's."""
     account["route53"].get_hosted_zone.return_value = {"HostedZone": {"Name": "example.org."}}
     assert any("is not in the hosted zone" in text for text in errors(account, templates["prod"]))
+
+
+def test_a_test_learner_is_made_signed_in_and_unlocked(account):
+    """By the operator's own calls, in the stack's own pool and table; one that is there already is taken."""
+    from infra.deploy.learner import enrol  # noqa: PLC0415
+
+    outputs = [{"OutputKey": "UserPoolId", "OutputValue": "pool"}, {"OutputKey": "AppClientId", "OutputValue": "app"}]
+    account["cloudformation"].describe_stacks.side_effect = None
+    account["cloudformation"].describe_stacks.return_value = {"Stacks": [{"Outputs": outputs}]}
+    cognito = account["cognito-idp"]
+    cognito.admin_create_user.side_effect = ClientError(
+        {"Error": {"Code": "UsernameExistsException"}}, "AdminCreateUser"
+    )
+    cognito.admin_initiate_auth.return_value = {"AuthenticationResult": {"AccessToken": "token"}}
+    cognito.admin_get_user.return_value = {"UserAttributes": [{"Name": "sub", "Value": "id-1"}]}
+    assert enrol(account.__getitem__, "dev", "ann") == ("id-1", "token")
+    password = cognito.admin_set_user_password.call_args.kwargs["Password"]
+    assert cognito.admin_initiate_auth.call_args.kwargs["AuthParameters"]["PASSWORD"] == password
+    assert len(password) > 20
+    update = account["dynamodb"].update_item.call_args.kwargs
+    assert update["TableName"] == "maya-dev-IELTSUsers"
+    assert update["Key"] == {"user_id": {"S": "id-1"}}
+    cognito.admin_create_user.side_effect = denied
+    with pytest.raises(ClientError):
+        enrol(account.__getitem__, "dev", "ann")
