@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from botocore.exceptions import ClientError
+
 from infra.deploy.learner import enrol
 from infra.local import valkey
 from infra.local.supervisor import PartFailedError, Supervisor
@@ -106,6 +108,13 @@ async def _converse(deployed: Deployed, address: str, speech: Path) -> None:
     waiting = await asyncio.to_thread(deployed.unsaved)
     if waiting:
         raise RehearsalError(f"{waiting} messages wait in the queue of unsaved assessments")
+    users = (await asyncio.to_thread(deployed.variables, "connect"))["MAYA_USERS_TABLE"]
+    item = {"user_id": {"S": learner.learner}}
+    if not await asyncio.to_thread(
+        deployed.refused, "connect", lambda table: table.put_item(TableName=users, Item=item)
+    ):
+        raise RehearsalError("connect may write profiles: roles are not enforced")
+    _say("each function acted with its own role; connect's, which only reads, is refused to write")
     _say(f"saved in the deployed table: {items[0]['status']['S']}, overall {items[0]['overall'].get('N', '-')}")
 
 
@@ -145,7 +154,7 @@ def main() -> int:
     private = Path(tempfile.mkdtemp(prefix="maya-rehearsal-"))
     try:
         asyncio.run(rehearse(private, options.plan, options.speech.absolute()))
-    except (RehearsalError, DeployError, NotDeployedError, PartFailedError) as error:
+    except (RehearsalError, DeployError, NotDeployedError, PartFailedError, ClientError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     finally:

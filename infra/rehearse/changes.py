@@ -12,6 +12,7 @@ _TAKEN_OUT: Final[Mapping[str, str]] = {
     "AWS::EC2::SecurityGroupEgress": "ministack has none",
     "AWS::EC2::VPCCidrBlock": "ministack has none",
     "AWS::ElastiCache::ServerlessCache": "ministack has none: a Valkey on this machine is in its place",
+    "AWS::SQS::QueuePolicy": "it refuses what does not come over TLS, as everything does on this machine",
 }
 _IPV6: Final = "no IPv6 block in ministack's VPC"
 

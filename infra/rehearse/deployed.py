@@ -4,13 +4,14 @@ import base64
 import hashlib
 import io
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 from urllib.request import urlopen
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
 from infra.local.cloud_config import (
     ApiConfig,
@@ -19,7 +20,7 @@ from infra.local.cloud_config import (
     EventSourceConfig,
     FunctionConfig,
 )
-from infra.rehearse.osls import STAGE
+from infra.rehearse.osls import KEY, STAGE
 
 _REGION: Final = "us-east-1"
 _CODE_WITHIN_S: Final = 30
@@ -48,8 +49,8 @@ class Deployed:
             service,  # type: ignore[call-overload] # an overload for each service
             endpoint_url=self.endpoint,
             region_name=_REGION,
-            aws_access_key_id="rehearsal",
-            aws_secret_access_key="rehearsal",  # noqa: S106 - ministack asks for some key
+            aws_access_key_id=KEY,
+            aws_secret_access_key=KEY,
             config=Config(proxies={}, retries={"mode": "standard"}),
         )
 
@@ -103,8 +104,8 @@ class Deployed:
             "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": bedrock_url,
             "AWS_CA_BUNDLE": ca_bundle,
             "AWS_REGION": _REGION,
-            "AWS_ACCESS_KEY_ID": "rehearsal",
-            "AWS_SECRET_ACCESS_KEY": "rehearsal",
+            "AWS_ACCESS_KEY_ID": KEY,
+            "AWS_SECRET_ACCESS_KEY": KEY,
             "MAYA_JWKS_URL": f"{self.endpoint}/{pool}/.well-known/jwks.json",
             "NO_PROXY": "127.0.0.1,localhost",
         }
@@ -125,12 +126,42 @@ class Deployed:
             handler=described["Handler"],
             root=str(self._code(name, code)),
             # The address of an AWS service is what a rehearsal cannot have.
-            env={key: value for key, value in described["Environment"]["Variables"].items() if _ADDRESSES not in key},
+            env={
+                **{key: value for key, value in described["Environment"]["Variables"].items() if _ADDRESSES not in key},
+                **self._credentials(described["Role"]),
+            },
             timeout_s=described["Timeout"],
             memory_mb=described["MemorySize"],
             alone=True,
             **settings,
         )
+
+    def _credentials(self, role: str) -> dict[str, str]:
+        """Return credentials of a function's own role, as Lambda gives them: it may do what the role says and no more."""
+        given = self.client("sts").assume_role(RoleArn=role, RoleSessionName="function")["Credentials"]
+        return {
+            "AWS_ACCESS_KEY_ID": given["AccessKeyId"],
+            "AWS_SECRET_ACCESS_KEY": given["SecretAccessKey"],
+            "AWS_SESSION_TOKEN": given["SessionToken"],
+        }
+
+    def refused(self, name: str, call: Callable[[Any], object]) -> bool:
+        """Whether a function's role is refused a call of DynamoDB."""
+        found = self.client("lambda").get_function_configuration(FunctionName=f"maya-{STAGE}-{name}")
+        credentials = self._credentials(found["Role"])
+        dynamodb = boto3.client(
+            "dynamodb",
+            endpoint_url=self.endpoint,
+            region_name=_REGION,
+            aws_access_key_id=credentials["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=credentials["AWS_SECRET_ACCESS_KEY"],
+            aws_session_token=credentials["AWS_SESSION_TOKEN"],
+        )
+        try:
+            call(dynamodb)
+        except ClientError as error:
+            return bool(error.response["Error"]["Code"] == "AccessDeniedException")
+        return False
 
     def _asynchronous(self, name: str) -> dict[str, Any]:
         """Return what ministack does not keep of a function, from the template."""

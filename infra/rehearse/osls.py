@@ -10,6 +10,9 @@ from typing import Any, Final
 from infra.package.build import BUILD, ROOT, output_of
 
 STAGE: Final = "dev"
+KEY: Final = "rehearsal"
+"""Id and secret of the operator's access key."""
+
 PROGRAM: Final = ROOT / "node_modules" / ".bin" / "osls"
 _TEMPLATE: Final = "cloudformation-template-update-stack.json"
 _STATE: Final = "serverless-state.json"
@@ -58,8 +61,8 @@ class Osls:
             **{name: os.environ[name] for name in _KEPT if name in os.environ},
             **settings,
             "AWS_ENDPOINT_URL": self._endpoint,
-            "AWS_ACCESS_KEY_ID": "rehearsal",
-            "AWS_SECRET_ACCESS_KEY": "rehearsal",
+            "AWS_ACCESS_KEY_ID": KEY,
+            "AWS_SECRET_ACCESS_KEY": KEY,
             "AWS_REGION": "us-east-1",
             "AWS_EC2_METADATA_DISABLED": "true",
             "SLS_NOTIFICATIONS_MODE": "off",

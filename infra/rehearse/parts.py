@@ -13,6 +13,7 @@ from typing import Any, Final
 from infra.local import certificates, cloud_config, valkey
 from infra.local.supervisor import Part, Supervisor, file_appears
 from infra.package.build import BUILD, ROOT
+from infra.rehearse.osls import KEY
 
 MINISTACK: Final = BUILD / "rehearse" / "env" / "bin" / "ministack"
 _STOP_GATEWAY: Final = 0
@@ -52,6 +53,10 @@ class Parts:
             "GATEWAY_PORT": str(port),
             "MINISTACK_HOST": "127.0.0.1",
             "S3_PERSIST": "0",
+            # Every request is held against the roles of who signed it; these keys alone may do everything.
+            "AUTH": "true",
+            "AWS_ACCESS_KEY_ID": KEY,
+            "AWS_SECRET_ACCESS_KEY": KEY,
         }
         await self._supervisor.start(
             Part(

@@ -27,6 +27,7 @@ def test_only_what_is_told_is_changed(templates):
         "AWS::EC2::SecurityGroupEgress",
         "AWS::EC2::VPCCidrBlock",
         "AWS::ElastiCache::ServerlessCache",
+        "AWS::SQS::QueuePolicy",
     }
 
 
