@@ -10,6 +10,7 @@ from client_sim.network import Connection, Connector
 from client_sim.playback import BYTES_PER_SAMPLE, Playback
 
 _AUDIO_MARK: Final = '{"type":"audio"'
+_RESUME_MARK: Final = '{"type":"resume"'
 _BLOCKED_MS: Final = 20.0
 """A write that took longer met a full line; what piled up behind it is the line's lateness."""
 
@@ -66,7 +67,7 @@ class SendSlip:
 
     A frame is due when its last sample has been captured: ``t`` plus its length, by a clock that began with the best frame seen.
     Frames that were captured while there was no line, or behind a write that the line held up, say nothing about
-    the program and are left out.
+    the program and are left out; so are those behind what is sent again after a drop, until one is in time.
 
     Args:
         rate: samples a second of the microphone.
@@ -78,6 +79,7 @@ class SendSlip:
         self._highest_seq = -1
         self._began_ms: float | None = None
         self._not_before_ms = 0.0
+        self._catching_up = False
         self._histogram = histogram
 
     def held_up(self, until_ms: float) -> None:
@@ -86,6 +88,8 @@ class SendSlip:
 
     def sent(self, text: str, now_ms: float) -> None:
         """A message is written now."""
+        if text.startswith(_RESUME_MARK):
+            self._catching_up = True
         if not text.startswith(_AUDIO_MARK):
             return
         frame = json.loads(text)
@@ -94,8 +98,10 @@ class SendSlip:
         self._highest_seq = frame["seq"]
         due_ms = frame["t"] + len(frame["pcm"]) * 3 // 4 / self._bytes_per_ms
         self._began_ms = now_ms - due_ms if self._began_ms is None else min(self._began_ms, now_ms - due_ms)
-        if self._began_ms + due_ms >= self._not_before_ms:
-            self._histogram.add(now_ms - due_ms - self._began_ms)
+        slip_ms = now_ms - due_ms - self._began_ms
+        self._catching_up = self._catching_up and slip_ms > _BLOCKED_MS
+        if not self._catching_up and self._began_ms + due_ms >= self._not_before_ms:
+            self._histogram.add(slip_ms)
 
 
 class _WatchedConnection:

@@ -13,7 +13,7 @@ from client_sim.load.histogram import Histogram, merged
 from client_sim.load.plain_speech import ANSWERS, plain_utterances, spoken
 from client_sim.load.settings import LoadSettings
 from client_sim.load.tokens import TokenError, ends_soon, fetch_token
-from gateway.core.messages import AudioUp
+from gateway.core.messages import AudioUp, Resume
 from gateway.core.wire import encode
 from infra.local.nova.voices.plain import hear
 from tests.client_sim.virtual import VirtualClock, run
@@ -113,6 +113,18 @@ def test_what_the_line_held_up_is_not_slip():
     histogram = run(work())
     assert histogram.most < 20
     assert histogram.total < 10
+
+
+def test_what_waits_behind_a_replay_is_not_slip():
+    """After a drop the line is busy with what was missed; from the first frame in time on, lateness counts again."""
+    histogram = Histogram()
+    slip = SendSlip(16000, histogram)
+    slip.sent(frame(0, 0.0), 100)
+    slip.sent(encode(Resume(session_id="0b9f3a52-6f0e-4c1d-9a57-2f6f0c9d1e11", n=1, seq=0)), 500)
+    for seq, sent_ms in ((1, 900), (2, 900), (8, 910), (9, 1_005), (10, 1_150)):
+        slip.sent(frame(seq, seq * 100.0), sent_ms)
+    assert histogram.total == 4
+    assert histogram.most == pytest.approx(50, rel=0.01)
 
 
 def test_the_speaker_tells_of_gaps_and_of_silence():
