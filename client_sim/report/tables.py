@@ -164,14 +164,14 @@ def conversations(groups: Sequence[Figures]) -> str:
         listed += [f"{escape(str(group['name']))}: {count} x {escape(reason)}" for reason, count in reasons]
     heads = [
         "",
-        "conversations",
+        "n",
         "finished",
-        "ended by time",
+        "by time",
         "failed",
-        "turns unanswered",
+        "unanswered",
         "lag notices",
         "lag prompts",
-        "lag seen before",
+        "seen before",
         "false",
         "missed",
     ]
