@@ -17,7 +17,7 @@ from client_sim.network import ConnectionRefused
 from client_sim.regions.path import Path
 from client_sim.regions.profiles import region
 from gateway.core.errors import ModelUnavailable
-from gateway.core.messages import Bye, Error, LagNotice, Status
+from gateway.core.messages import AudioDown, Bye, Error, LagNotice, Status, Transcript
 from gateway.core.wire import encode
 from tests.client_sim.load.test_parts import settings
 from tests.client_sim.stub import StubGateway, short_test
@@ -200,6 +200,30 @@ def test_refusals_are_tried_again_with_patience():
     assert all(call["ended"] == "failed" for call in stage.records["call"])
     assert waits[-1] > waits[0]
     assert all(500 * 2**n <= wait <= 1_500 * 2**n + 5 for n, wait in enumerate(waits))
+
+
+def test_gaps_and_pauses_are_told_apart():
+    """Silence before a new sentence's text and sound may be Maya's own; silence within a sentence is not."""
+
+    async def halting(gateway):
+        def piece():
+            pcm = base64.b64encode(b"\x10\x27" * 4_800).decode()
+            gateway._number(AudioDown, 200, turn=gateway.turn, rate=24000, pcm=pcm)
+
+        await gateway.speak(300)
+        await gateway.sleep_ms(400)
+        gateway.tell(Transcript, turn=gateway.turn, who="maya", text="A question? Another one?", final=False)
+        piece()
+        await gateway.sleep_ms(600)
+        piece()
+        await gateway.sleep_ms(400)
+        await gateway.finish()
+
+    stage = hold([halting], regions=("here",), barge_in=0)
+    # The speaker's lead comes before either piece, so silence is as long as in the script.
+    assert [round(pause["ms"]) for pause in stage.records["pause"]] == [400]
+    assert [round(gap["ms"]) for gap in stage.records["gap"]] == [400]
+    assert stage.records["call"][0]["late_pieces"] == 1
 
 
 def test_nobody_calls_without_a_line():

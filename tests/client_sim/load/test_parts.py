@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+import wave
 from random import Random
 
 import pytest
@@ -12,6 +13,7 @@ from client_sim.load.gauges import SendSlip, Speaker, watched
 from client_sim.load.histogram import Histogram, merged
 from client_sim.load.plain_speech import ANSWERS, plain_utterances, spoken
 from client_sim.load.settings import LoadSettings
+from client_sim.load.speech import utterances_of
 from client_sim.load.tokens import TokenError, ends_soon, fetch_token
 from gateway.core.messages import AudioUp, Resume
 from gateway.core.wire import encode
@@ -41,6 +43,18 @@ def test_plain_ears_understand_generated_speech(rate):
     utterances = plain_utterances(rate)
     assert len(utterances) == len(ANSWERS)
     assert all(utterance.voiced_bytes == len(utterance.pcm) for utterance in utterances)
+
+
+def test_learners_speak_with_a_recording_where_one_is_given(tmp_path):
+    """Cut into utterances, at the microphone's rate."""
+    path = tmp_path / "speech.wav"
+    with wave.open(str(path), "wb") as recording:
+        recording.setnchannels(1)
+        recording.setsampwidth(2)
+        recording.setframerate(16000)
+        recording.writeframes(spoken("one two three", 16000) + bytes(32_000) + spoken("four five six", 16000))
+    assert len(utterances_of(settings(speech=str(path)))) == 2
+    assert utterances_of(settings()) == plain_utterances(16000)
 
 
 def test_a_histogram_is_near_to_its_samples():
