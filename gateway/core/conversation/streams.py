@@ -121,10 +121,13 @@ class StreamKeeper:
         """Change from a stream that still serves, or may do so, to a fresh one."""
         urgent = self._suspected is current or self._must_change(current, now_ms)
         if self.dialogue.said != stream.said_before or not (urgent or self._in_a_pause(current)):
-            # Something was said meanwhile that it does not know.
+            # Something was said meanwhile that it does not know; a stream that was only suspected lives, then.
+            again_ms = now_ms + _RENEW_AGAIN_MS
+            if self._suspected is current:
+                again_ms = max(again_ms, self._renew_at_ms(current, now_ms))
             self._suspected = None
             self.line.close(stream)
-            self.course.alarms.set(Alarm.RENEW, now_ms + _RENEW_AGAIN_MS)
+            self.course.alarms.set(Alarm.RENEW, again_ms)
             return
         in_a_pause = self._in_a_pause(current) and self._suspected is not current
         cue, from_ms = None, HEAR_ALL_AGAIN

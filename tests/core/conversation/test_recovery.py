@@ -113,7 +113,7 @@ def test_a_loss_at_any_moment(moment: str, names: Sequence[str]) -> None:
 
 
 @pytest.mark.parametrize("names", [OVERLOADED, NOT_OPENED], ids=["overloaded", "not opened"])
-@pytest.mark.parametrize("moment", ["maya speaks", "learner speaks", "maya thinks", "part is over", "the talk"])
+@pytest.mark.parametrize("moment", ["maya speaks", "learner speaks", "part is over"])
 def test_a_loss_that_takes_several_attempts(moment: str, names: Sequence[str]) -> None:
     """The learner is told that Maya is called back, and everything else holds."""
     world, _ = hold(moment, strike(*names))
@@ -145,8 +145,9 @@ def test_a_planned_change_at_any_moment(moment: str) -> None:
     assert not world.outages()
 
 
-@pytest.mark.parametrize("name", ["rst", "half_open"])
-@pytest.mark.parametrize("moment", ["maya speaks", "learner speaks", "maya thinks"])
+@pytest.mark.parametrize(
+    ("moment", "name"), [("maya speaks", "half_open"), ("learner speaks", "rst"), ("maya thinks", "half_open")]
+)
 def test_a_loss_while_the_phone_is_away(moment: str, name: str) -> None:
     """It comes back to a Maya who knows all that was said."""
     world, parts = hold(moment, away_and(strike(name)))

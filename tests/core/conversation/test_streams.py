@@ -274,6 +274,22 @@ def test_a_stream_that_does_not_hear_the_learner_is_replaced_unheard():
     assert scene.told("status")[-1]["state"] == "listening"
 
 
+def test_a_stream_that_speaks_after_all_is_kept():
+    """It was only late: the fresh one is closed, and no other is opened for it."""
+    scene = Scene(nudge_s=1e6).talk()
+    scene.wait(1_000, talking=True)
+    scene.wait(1_500, talking=True, loud=True)
+    scene.wait(5_700, talking=True)
+    assert openings(scene) == 2
+    scene.learner()
+    scene.maya("I see.")
+    scene.open()
+    assert scene.live_stream == 1
+    assert CloseStream(2) in scene.actions
+    scene.wait(20_000, talking=True)
+    assert openings(scene) == 2
+
+
 def test_a_noisy_room_makes_no_storm_of_streams():
     """Sounds that the service rightly ignores: fewer and fewer streams are opened for them."""
     scene = Scene(nudge_s=1e6, plan=build_plan("full")).talk()
