@@ -85,7 +85,7 @@ vet: setup package build/vet/.ready ## Check the compiled templates with ours, c
 	$(PYTHON) -m infra.checks $(VETTED)
 	$(BIN)/cfn-lint -r us-east-1 -i W3005 -t $(VETTED)
 	$(PYTHON) -m infra.vet --checkov build/vet/env/bin/checkov --rules build/vet/package/rules/control-tower/cfn-guard \
-	  --guard build/vet/package/bin/ubuntu/$$(uname -m | sed s/arm64/aarch64/)/cfn-guard $(VETTED)
+	  --guard build/vet/package/bin/$(GUARD_OS)/$$(uname -m | sed s/arm64/aarch64/)/cfn-guard $(VETTED)
 
 deploy: setup package ## Deploy STAGE (dev) to the AWS account of your credentials, after looking at it
 	@$(PYTHON) -m infra.deploy build/compiled/$(STAGE)/cloudformation-template-update-stack.json
@@ -96,7 +96,7 @@ cost: setup package ## What each stage costs idle, and what a conversation costs
 	@$(PYTHON) -m infra.cost $(foreach stage,dev staging prod,build/cost/$(stage)/cloudformation-template-update-stack.json)
 
 rehearse: setup package build/rehearse/.ready ## Deploy to an AWS on this machine, hold a conversation through it, update, remove
-	@$(PYTHON) -m infra.package --machine x86_64
+	@$(PYTHON) -m infra.package --machine here
 	@$(OSLS) package --stage dev --package build/rehearse/service >/dev/null
 	@$(PYTHON) -m infra.rehearse.coldstart build/rehearse/service/cloudformation-template-update-stack.json
 	@$(PYTHON) -m infra.rehearse
@@ -107,6 +107,7 @@ build/rehearse/.ready: infra/rehearse/requirements.txt
 	@$(BIN)/uv pip install -q --python build/rehearse/env/bin/python --require-hashes -r infra/rehearse/requirements.txt
 	@touch $@
 
+GUARD_OS := $(if $(filter Darwin,$(shell uname -s)),macos,ubuntu)
 VETTED := $(foreach stage,dev staging prod,build/vet/$(stage)/cloudformation-template-update-stack.json)
 
 # All that can be chosen is chosen somewhere, so that every file of infra/ is looked at.
@@ -120,7 +121,7 @@ build/vet/.ready: infra/vet/requirements.txt
 	@$(BIN)/uv venv -q --clear --python $(PYTHON) build/vet/env
 	@$(BIN)/uv pip install -q --python build/vet/env/bin/python --require-hashes -r infra/vet/requirements.txt
 	@cd build/vet && npm pack --silent @cdklabs/cdk-validator-cfnguard@0.0.62 >/dev/null && tar xzf cdklabs-*.tgz
-	@chmod +x build/vet/package/bin/ubuntu/*/cfn-guard
+	@chmod +x build/vet/package/bin/*/*/cfn-guard
 	@touch $@
 
 $(BIN)/uv: infra/local/setup.sh

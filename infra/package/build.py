@@ -11,6 +11,8 @@ from infra.package.functions import FUNCTIONS, MEGABYTE, Function
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 BUILD: Final = ROOT / "build"
+LAMBDA: Final = "arm64"
+"""The machine that serverless.yml names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class Artefact:
 
 def output_of(machine: str) -> Path:
     """Return where the zips of a machine go; those of Lambda's own are where serverless.yml looks for them."""
-    return BUILD / ("package" if machine == "arm64" else f"package-{machine}")
+    return BUILD / ("package" if machine == LAMBDA else f"package-{machine}")
 
 
 def build_all(uv: Path, *, machine: str, root: Path = ROOT) -> Iterator[Artefact]:

@@ -1,5 +1,6 @@
 """The packages that functions need, as wheels for Lambda's machine, with nothing that a function does not run."""
 
+import platform
 import re
 import subprocess
 from collections.abc import Iterator
@@ -8,6 +9,9 @@ from typing import Final
 
 PLATFORMS: Final = {"arm64": "aarch64-manylinux_2_28", "x86_64": "x86_64-manylinux_2_28"}
 """Machine, as Lambda calls it, to platform: Amazon Linux 2023 has glibc 2.34, and most wheels ask for less."""
+
+HERE: Final = "x86_64" if platform.machine().lower() in ("x86_64", "amd64") else "arm64"
+"""This machine, for artefacts that are run here; they are for Linux."""
 
 PYTHON: Final = "3.13"
 _INSTALL_WITHIN_S: Final = 300

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from infra.package.build import BUILD, ROOT, output_of
 from infra.package.functions import FUNCTIONS
-from infra.package.wheels import install
+from infra.package.wheels import HERE, install
 
 _RUNTIME: Final = frozenset({"awslambdaric", "simplejson", "snapshot-restore-py"})
 _WITHIN_S: Final = 60
@@ -185,10 +185,10 @@ def main() -> int:
     settings = settings_of(json.loads(options.template.read_text(encoding="utf-8")))
     runtime = BUILD / "rehearse" / "runtime"
     requirements = ROOT / "infra" / "rehearse" / "requirements.txt"
-    install(Path(sys.executable).with_name("uv"), requirements, _RUNTIME, machine="x86_64", into=runtime)
-    print("function      memory    init CPU    first event    resident   first answer   (x86_64, best of three)")
+    install(Path(sys.executable).with_name("uv"), requirements, _RUNTIME, machine=HERE, into=runtime)
+    print(f"function      memory    init CPU    first event    resident   first answer   ({HERE}, best of three)")
     for name, (memory_mb, variables) in settings.items():
-        runs = [start(name, output_of("x86_64"), runtime, variables) for _ in range(_RUNS)]
+        runs = [start(name, output_of(HERE), runtime, variables) for _ in range(_RUNS)]
         best = min(runs, key=lambda run: run.init_cpu_s)
         print(
             f"{name:<12}{memory_mb:5d} MB{best.init_cpu_s:10.2f} s{best.first_cpu_s:13.3f} s{best.memory_mb:9.0f} MB   {best.answer}"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from infra.package.build import BUILD, ROOT, output_of
+from infra.package.wheels import HERE
 
 STAGE: Final = "dev"
 KEY: Final = "rehearsal"
@@ -48,7 +49,7 @@ class Osls:
         state = json.loads((self._folder / _STATE).read_text(encoding="utf-8"))
         state["service"]["provider"]["compiledCloudFormationTemplate"] = template
         for name, function in state["service"]["functions"].items():
-            function["package"]["artifact"] = str((output_of("x86_64") / f"{name}.zip").relative_to(ROOT))
+            function["package"]["artifact"] = str((output_of(HERE) / f"{name}.zip").relative_to(ROOT))
         (self._folder / _STATE).write_text(json.dumps(state), encoding="utf-8")
         return self._run(["deploy"], settings)
 
