@@ -345,5 +345,5 @@ def test_functions_have_the_rights_of_their_kind(cloud: Cloud) -> None:
         "maya-stream": "stream",
         "maya-disconnect": "stream",
         "maya-relay": "relay",
-        "maya-finish": "relay",
+        "maya-finish": "finish",
     }
