@@ -1,12 +1,12 @@
 """The talk between Maya and the learner, from what the current stream says: turns, barge-in, captions, transcript."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final
 
 from gateway.core.conversation.downlink import Downlink
 from gateway.core.conversation.examiner import Examiner, PartEvent
 from gateway.core.conversation.line import MayaLine
+from gateway.core.conversation.speech import Speech
 from gateway.core.conversation.transcript import TYPICAL_LETTER_MS, MayaTurn, Transcript
 from gateway.core.conversation.watch import Sign
 from gateway.core.messages import MAX_TEXT_CHARS, Status
@@ -38,36 +38,6 @@ _MS_PER_WORD: Final = 400.0
 """Speaking time of a word where the service does not say when speech began and ended."""
 
 
-@dataclass(slots=True)
-class _Speech:
-    """The learner's utterance under way, from its first sign to its text.
-
-    Attributes:
-        began_ms: where it begins in the sound of its stream, None where the service does not tell.
-        ended_ms: where it ends, None while it lasts or where the service does not tell.
-        understood_ms: up to where its text will be that of the sound, None where the service does not tell.
-        over: the learner has finished, and its text is waited for.
-        answer_due: whether Maya has to answer it; settled when it is over.
-        overtaken: Maya has begun to speak while it lasted.
-        again: its stream was lost, and the next one hears it from its beginning.
-    """
-
-    began_ms: float | None = None
-    ended_ms: float | None = None
-    understood_ms: float | None = None
-    over: bool = False
-    answer_due: bool = True
-    overtaken: bool = False
-    again: bool = False
-
-    @property
-    def length_ms(self) -> float | None:
-        """How long it lasted, None where that is not known."""
-        if self.began_ms is None or self.ended_ms is None:
-            return None
-        return max(0.0, self.ended_ms - self.began_ms)
-
-
 class Dialogue:
     """Turns of both sides in one conversation, over all its streams.
 
@@ -87,8 +57,8 @@ class Dialogue:
         self._deaf_to_model = False
         self._contents: dict[str, tuple[Role, Stage | None]] = {}
         self._status: str | None = None
-        self._speech: _Speech | None = None
-        self._untold: _Speech | None = None
+        self._speech: Speech | None = None
+        self._untold: Speech | None = None
         self._line.watch.learner_has_floor = self._learner_has_floor
         self.examiner: Examiner | None = None
         self.spoken_ms: dict[int, float] = {}
@@ -346,7 +316,7 @@ class Dialogue:
             before = self._speech = None
         self._count_speech()
         self._untold = before if before is not None and before.over else None
-        self._speech = _Speech(event.offset_ms)
+        self._speech = Speech(event.offset_ms)
         if self.examiner is not None:
             self.examiner.learner_speaks()
         self._barge_in(now_ms)
@@ -354,7 +324,7 @@ class Dialogue:
 
     def _on_user_speech_end(self, event: UserSpeechEnd, now_ms: float) -> None:
         self._deaf_to_model = False
-        speech = self._speech or _Speech()
+        speech = self._speech or Speech()
         speech.ended_ms = event.offset_ms
         # What came between the end and its discovery was silence; a frame may begin before the one and end after it.
         speech.understood_ms = event.offset_ms if event.detection_offset_ms is None else event.detection_offset_ms
@@ -367,7 +337,7 @@ class Dialogue:
         self._transcript.add("learner", self.part, text)
         self._utterances += 1
         self._caption(self._turns, "learner", text, final=True)
-        speech, before, self._untold = self._speech or _Speech(), self._untold, None
+        speech, before, self._untold = self._speech or Speech(), self._untold, None
         if before is not None and not speech.over:  # the learner went on before the text came
             self._line.settle(before.understood_ms)
             return
@@ -378,7 +348,7 @@ class Dialogue:
         self._count_speech(text)
         self._line.settle(speech.understood_ms)
 
-    def _learner_finished(self, speech: _Speech, now_ms: float) -> None:
+    def _learner_finished(self, speech: Speech, now_ms: float) -> None:
         """An utterance is over; where Maya has answered it already, or need not, it is the learner's turn again."""
         speech.over = True
         speech.answer_due = not speech.overtaken and (self.examiner is None or self.examiner.maya_answers)
