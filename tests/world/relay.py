@@ -128,6 +128,8 @@ class VirtualRelay:
 
     def deafen(self) -> None:
         """It finds that it hears nothing any more: it gives its lease away, and leaves the learner to another."""
+        if not self.alive or self._frozen or not self.has_lease:
+            return
         self._release()
         self.lost = True
         self.feed(ShutdownAsked(replaced=True))

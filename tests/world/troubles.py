@@ -1,4 +1,4 @@
-"""Troubles of one conversation, drawn from a seed: drops, two networks at once, lost streams, relays killed and frozen."""
+"""Troubles of one conversation, drawn from a seed: drops, two networks at once, lost streams, relays killed, frozen and deaf, apps killed."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ _WITHIN_MS: Final = 45_000.0
 _HARMLESS: Final = frozenset({Effect.BEHAVE, Effect.UNKNOWN_EVENT, Effect.DELAY})
 _STREAM_FAULTS: Final = sorted(name for name, kind in KINDS.items() if kind.effect not in _HARMLESS)
 _MOST: Final[Mapping[str, int]] = {"drop": 2, "away": 1, "two networks": 1, "stream": 2}
-_RELAYS_MOST: Final[Mapping[str, int]] = {"kill": 2, "freeze": 1}
+_RELAYS_MOST: Final[Mapping[str, int]] = {"kill": 2, "freeze": 1, "deaf": 1, "app": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Trouble:
     """Something that happens.
 
     Attributes:
-        kind: `drop`, `away`, `two networks`, `stream`, `kill` or `freeze`.
+        kind: `drop`, `away`, `two networks`, `stream`, `kill`, `freeze`, `deaf` or `app`.
         at_ms: when.
         for_ms: how long it lasts, where it lasts.
         fault: of the stream.
@@ -34,7 +34,7 @@ class Trouble:
 
 
 def troubles(seed: int, *, relays: bool) -> list[Trouble]:
-    """Draw what happens in a conversation, in order; `relays`: also to relays."""
+    """Draw what happens in a conversation, in order; `relays`: also to relays and to the app."""
     rng = random.Random(seed * 7_919 + 1)
     drawn = []
     for kind, most in {**_MOST, **(_RELAYS_MOST if relays else {})}.items():
@@ -70,3 +70,7 @@ def _happens(world: World, trouble: Trouble) -> None:
             world.relay.kill()
         case "freeze":
             world.relay.freeze(trouble.for_ms)
+        case "deaf":
+            world.relay.deafen()
+        case "app":
+            world.restart_app()
