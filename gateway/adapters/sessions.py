@@ -51,10 +51,17 @@ if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) 
 return 0
 """
 
-# KEYS: session, epoch. ARGV: epoch, document, expiry in s. Returns 1 if it was written.
+# KEYS: session, epoch, lease. ARGV: epoch, document, expiry in s, "<epoch>:<relay id>", lease in ms, expiry of the epoch
+# in s. Returns 1 if it was written. An open session without a lease has lost its relay, so the two come back together.
 _STORE: Final = """
+local held = redis.call('GET', KEYS[3])
+if held and held ~= ARGV[4] then return 0 end
 if (tonumber(redis.call('GET', KEYS[2])) or 0) > tonumber(ARGV[1]) then return 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
+if not held then
+  redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[6])
+  redis.call('SET', KEYS[3], ARGV[4], 'PX', ARGV[5])
+end
 return 1
 """
 
@@ -128,12 +135,15 @@ class Sessions:
             await self._client.set(key_of(learner, "refused"), _now_ms() + for_ms, px=for_ms)
 
     async def store_progress(self, lease: Lease, progress: Mapping[str, Any]) -> bool:
-        """Write a session's progress, whole; False, and nothing written, when a later relay has come."""
+        """Write a session's progress, whole; False, and nothing written, when a later relay has come.
+
+        A lease that Redis has forgotten is taken again with it.
+        """
         document = json.dumps(progress, separators=(",", ":"), ensure_ascii=False)
         with redis_errors():
             stored = await self._store(
-                keys=[key_of(lease.learner, "session"), key_of(lease.learner, "epoch")],
-                args=[lease.epoch, document, SESSION_EXPIRE_S],
+                keys=[key_of(lease.learner, name) for name in ("session", "epoch", "lease")],
+                args=[lease.epoch, document, SESSION_EXPIRE_S, lease.text, LEASE_MS, EPOCH_EXPIRE_S],
             )
         return bool(stored)
 

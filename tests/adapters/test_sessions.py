@@ -121,6 +121,28 @@ async def test_a_relay_of_the_past_writes_no_progress(sessions: Sessions) -> Non
     assert await sessions.load_progress(ANN) == {"by": "new"}
 
 
+async def test_an_open_session_has_its_lease(sessions: Sessions, client: RedisClient) -> None:
+    """Redis that forgot everything gets both at once: a session without a lease would have another relay started."""
+    lease = await _taken(sessions)
+    for name in ("lease", "epoch", "session"):
+        await client.delete(key_of(ANN, name))
+    assert await sessions.store_progress(lease, {"state": "open"})
+    assert await client.get(key_of(ANN, "lease")) == lease.text.encode()
+    assert 0 < await client.pttl(key_of(ANN, "lease")) <= LEASE_MS
+    assert await sessions.take_lease(ANN, "r2") is None
+    await client.pexpire(key_of(ANN, "lease"), 1_000)
+    assert await sessions.store_progress(lease, {"state": "open"})
+    assert await client.pttl(key_of(ANN, "lease")) <= 1_000, "keeping it is for the keeper"
+
+
+async def test_progress_is_not_written_beside_anothers_lease(sessions: Sessions, client: RedisClient) -> None:
+    """Even where the epoch was lost."""
+    old = await _taken(sessions)
+    await client.set(key_of(ANN, "lease"), f"{old.epoch + 1}:r2")
+    assert not await sessions.store_progress(old, {"by": "old"})
+    assert await sessions.load_progress(ANN) is None
+
+
 @pytest.mark.parametrize("document", [b"not json", b"[1]", b"\xff"])
 async def test_progress_that_cannot_be_read(sessions: Sessions, client: RedisClient, document: bytes) -> None:
     """A damaged document counts as none."""
