@@ -82,6 +82,10 @@ class Examiner:
     _invited: bool = False
     _wrapping_since_ms: float | None = None
 
+    def __post_init__(self) -> None:
+        """A part that is taken up in the middle of the talk: a relay before has had the learner begin."""
+        self._invited = self.phase is Phase.TALKING
+
     @property
     def maya_answers(self) -> bool:
         """Whether Maya answers what the learner says now: not while the talk is being prepared, nor after the closing line.

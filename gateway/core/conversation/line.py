@@ -35,7 +35,12 @@ from gateway.core.nova_events import (
 )
 from gateway.core.prompts import FIRST_HISTORY_LINE, Direction, system_prompt
 
-_ASKS_THE_LEARNER_TO_SPEAK: Final = (Direction.START_TALK, Direction.NUDGE, Direction.CONTINUE)
+_ASKS_THE_LEARNER_TO_SPEAK: Final = (
+    Direction.START_TALK,
+    Direction.RESUME_TALK,
+    Direction.NUDGE,
+    Direction.CONTINUE,
+)
 
 HEAR_NOTHING_AGAIN: Final = math.inf
 HEAR_ALL_AGAIN: Final = 0.0

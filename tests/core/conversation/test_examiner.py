@@ -144,3 +144,20 @@ def test_nothing_happens_in_a_part_that_is_over(part_number):
     part.tick(10_000_000)
     assert part.phase is Phase.OVER
     assert part.tick(20_000_000) is None
+
+
+def test_maya_answers_a_talk_that_she_asked_for():
+    """Not one that begins before: she is told to be silent until then. A part that is taken up in the talk was asked for."""
+    asked = examiner(2)
+    asked.maya_finished(played_at_ms=0.0, now_ms=0.0)
+    assert not asked.maya_answers
+    asked.tick(60_000)
+    assert asked.maya_answers
+    early = examiner(2)
+    early.maya_finished(played_at_ms=0.0, now_ms=0.0)
+    early.learner_speaks()
+    assert early.tick(60_000) is None
+    assert not early.maya_answers
+    early.learner_answered(70_000)
+    assert early.maya_answers
+    assert Examiner(SETTINGS.plan.part(2), SETTINGS, 0.0, phase=Phase.TALKING).maya_answers
