@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -41,6 +41,7 @@ _ASK_EVERY_S: Final = 1.0
 _ALL: Final = "all at once"
 _WIDTH: Final = 150
 _FULL: Final = 0.97
+_DISTURBED: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +52,14 @@ class Phase:
         kind: who was there; empty for nobody.
         window: what is measured.
         busy_share: part of the machine that was in use.
+        others_share: part of it that processes outside the measurement used; with somebody there, theirs is in it.
         seen: what became of the hostile clients, by kind.
     """
 
     kind: str
     window: Window
     busy_share: float
+    others_share: float
     seen: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
@@ -69,12 +72,14 @@ class Figures:
         down_ms: piece of speech leaves the stand-in until its last byte is at the phone.
         missing: frames and pieces that were never seen to arrive.
         busy_share: part of the machine that was in use.
+        others_share: part of it that processes outside the measurement used.
     """
 
     up_ms: Spread
     down_ms: Spread
     missing: int
     busy_share: float
+    others_share: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +189,7 @@ class _Run:
             self._crew.ask({"begin": list(kinds) if kind == _ALL else [kind]})
             phase = self._phase(kind)
             seen = self._crew.ask({"end": True})["seen"]
-            found += [Phase(kind, phase.window, phase.busy_share, seen), self._phase("")]
+            found += [replace(phase, seen=seen), self._phase("")]
         return found
 
     def _phase(self, kind: str) -> Phase:
@@ -192,7 +197,8 @@ class _Run:
         first = Reading.take(self._groups)
         time.sleep(self._measure_s)
         last = Reading.take(self._groups)
-        return Phase(kind, (first.at_ns, last.at_ns), Spent.between(first, last).busy_share)
+        spent = Spent.between(first, last)
+        return Phase(kind, (first.at_ns, last.at_ns), spent.busy_share, spent.others_share)
 
 
 def _assessed(cloud: stage.Cloud, count: int) -> int:
@@ -228,6 +234,7 @@ def _figures(phases: Sequence[Phase], pairs: Sequence[tuple[Notes, TapStream]]) 
         Spread.of([delay for delays, _ in down for delay in delays]),
         sum(missing for _, missing in (*up, *down)),
         statistics.fmean(phase.busy_share for phase in phases),
+        statistics.fmean(phase.others_share for phase in phases),
     )
 
 
@@ -258,6 +265,9 @@ def _show(console: Console, rows: Sequence[Row], options: argparse.Namespace, as
         "Without it: the seconds right before and right after. Delays count from the moment a frame was captured.",
         f"{assessed} of {options.conversations} conversations were assessed and saved. Took {took_s:.0f} s.",
     ]
+    disturbed = max((row.alone.others_share for row in rows), default=0.0)
+    if disturbed > _DISTURBED:
+        notes.append(f"Not to be believed: other programs used up to {disturbed:.0%} of the machine meanwhile.")
     if any(max(row.beside.busy_share, row.alone.busy_share) > _FULL for row in rows):
         notes.append("The machine was full at times: a queue of its own is then in every delay.")
     for note in notes:
