@@ -288,6 +288,22 @@ def test_errors_are_ours_and_quote_nothing(
         assert "secret" not in "".join(traceback.format_exception(caught.value))
 
 
+@pytest.mark.parametrize(
+    "answer", [refused("ThrottlingException"), refused("ProvisionedThroughputExceededException"), refused("Gone", 503)]
+)
+def test_what_passes_within_the_sdks_own_retries_is_never_seen(
+    service: AwsServer, monkeypatch: pytest.MonkeyPatch, answer: Answer
+) -> None:
+    """Three refusals, then the save is taken; each try carries the same token, so that none is carried out twice."""
+    waits: list[float] = []
+    monkeypatch.setattr("botocore.endpoint.time.sleep", waits.append)
+    service.answers = [answer] * 3 + [Answer()]
+    assert Assessments(TABLES).save(LEARNER, assessment()) is Saved.SAVED
+    assert len(service.requests) == 4
+    assert len({request.document["ClientRequestToken"] for request in service.requests}) == 1
+    assert len(waits) == 3
+
+
 def test_the_item_alone_is_refused(service: AwsServer) -> None:
     """An error while the item is saved without the profile is the save's."""
     service.answers = [canceled("None", "ConditionalCheckFailed"), refused("AccessDeniedException")]
