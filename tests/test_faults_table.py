@@ -93,6 +93,9 @@ def test_a_relay_that_follows_a_lost_one_begins_where_nothing_was_acknowledged()
     spoken = Spoken(pcm=CAPTURED, rate=RATE, ends=(FIRST_ANSWER,), heard_to=FIRST_ANSWER, taken_up=[4 * FRAME])
     assert count_heard(spoken, [lost, held(CAPTURED[4 * FRAME :])]) == Count()
     assert count_heard(spoken, [lost, held(CAPTURED[3 * FRAME :])]) == Count(doubled_ms=200)
+    # The lost relay was only frozen, wakes, and hears more than its successor had in this part.
+    successors = [held(CAPTURED[4 * FRAME : 6 * FRAME]), held(CAPTURED[6 * FRAME :], part=2)]
+    assert count_heard(spoken, [lost, *successors]) == Count()
 
 
 def test_what_was_played_is_matched_to_what_was_said():

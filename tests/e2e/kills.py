@@ -17,8 +17,9 @@ from tests.e2e.stored import stored_items
 from tests.e2e.talks import Group, Watched, hold_group
 
 SETTINGS: Final[Mapping[str, str]] = {
-    # A relay that dies is followed by another within 8 s.
+    # A relay that dies is followed by another within 8 s; on a slow machine Nova Sonic's stand-in may take longer to come back.
     "MAYA_RESUME_WITHIN_S": "20",
+    "MAYA_RETRIES": "10",
 }
 
 KILLED: Final = ("killed in part 1", "killed in part 2", "killed in part 3", "killed in a drop")
@@ -29,6 +30,12 @@ WHOLE: Final = ("steady", "cut off", *KILLED, *FROZEN)
 
 RELAYS: Final = len(WHOLE) + len(KILLED) + len(FROZEN) + 1
 """One for each conversation, and one for each that was killed or frozen while somebody was there."""
+
+_ANSWER: Final = (
+    "the place where i grew up is a small town by the sea, and my grandmother still lives there in a white house with a garden"
+    " full of apple trees and bees."
+)
+"""Long, so that there is time for something to break in every part."""
 
 _FRAME_MS: Final = 200
 _FROZEN_S: Final = 9.0
@@ -67,7 +74,7 @@ async def _hold_shaken(watched: Watched) -> None:
     }
     group: Group = {}
     for name, course in courses.items():
-        caller = Caller(watched.cloud, name.replace(" ", "-"), habits=Habits(frame_ms=_FRAME_MS))
+        caller = Caller(watched.cloud, name.replace(" ", "-"), habits=Habits(answers=(_ANSWER,), frame_ms=_FRAME_MS))
         group[name] = (caller, course)
     await hold_group(watched, group)
 

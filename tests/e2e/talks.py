@@ -30,7 +30,8 @@ NUMBERS = {
     # Learners who speak in tones need a quarter of the time of people.
     "MAYA_ASSESS_FROM_S": "0.25",
     "MAYA_RESUME_WITHIN_S": "5",
-    "MAYA_PART_WITH_MS": "100",
+    # A phone on a slow machine that misses `bye` comes back, and has a relay started for it.
+    "MAYA_PART_WITH_MS": "1000",
     # Less than any turn that is spoken over, so that some of it is unsent.
     "MAYA_AHEAD_MS": "2000",
     "AWS_CONFIG_FILE": os.devnull,

@@ -50,8 +50,13 @@ def test_what_was_finished_is_saved_though_nobody_comes_back(shaken):
 
 
 def test_no_more_relays_were_started_than_were_needed(shaken):
-    """One for each conversation and for each relay that was lost; a restart of Redis starts none."""
-    assert Relays(shaken.cloud).started == RELAYS
+    """One for each conversation and for each relay that was lost; a restart of Redis starts none.
+
+    One that is long in coming, on a slow machine, may have a second one started after it, which goes at once.
+    """
+    turned_away = shaken.cloud.log("functions/maya-relay").count('"lease_taken"')
+    assert Relays(shaken.cloud).started - turned_away == RELAYS
+    assert turned_away < RELAYS
 
 
 @pytest.mark.parametrize("name", [*KILLED, *FROZEN])

@@ -77,9 +77,10 @@ def count_heard(spoken: Spoken, streams: Sequence[HeldStream]) -> Count:
                 doubled += end - begin
                 continue
             lost += max(0, begin - covered_to)
-            again_from = covered_to
-            if before_lost and not number:
-                again_from = begin if begin in spoken.taken_up else settled_to
+            if before_lost and not number and begin in spoken.taken_up:
+                # What the lost relay hears from here on, should it wake, concerns nobody.
+                covered_to = settled_to = begin
+            again_from = settled_to if before_lost and not number else covered_to
             doubled += max(0, min(end, covered_to, again_from) - begin)
             covered_to = max(covered_to, end)
             first = first or begin
