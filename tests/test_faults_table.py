@@ -83,6 +83,7 @@ def test_the_successor_of_a_lost_stream_hears_again_what_had_no_final_transcript
     assert counted(lost, held(CAPTURED[FIRST_ANSWER:])) == (0, 0)
     assert counted(lost, held(CAPTURED[FIRST_ANSWER:], ending="rst"), held(CAPTURED[FIRST_ANSWER:])) == (0, 0)
     assert counted(lost, held(CAPTURED[FIRST_ANSWER - FRAME :])) == (0, 1)
+    assert counted(lost, held(CAPTURED[FIRST_ANSWER + FRAME :])) == (0, 0)
     assert counted(held(CAPTURED[: 8 * FRAME], ending="rst"), held(CAPTURED)) == (0, 0)
 
 

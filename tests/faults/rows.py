@@ -318,7 +318,12 @@ FAULTS: Final[Sequence[Fault]] = (
         line=functools.partial(BadLine, late_ms=200),
     ),
     *(
-        Fault(name=f"posts: {status}", hold=_in_each_part(functools.partial(_posts_fail, status=status, count=count)))
+        Fault(
+            name=f"posts: {status}",
+            hold=_in_each_part(functools.partial(_posts_fail, status=status, count=count)),
+            # A connection that is said to be gone is not used again, and its phone notices late.
+            claims=Claims(recalls=status == 410),
+        )
         for status, count in ((410, 1), (413, 1), (429, _SOME_POSTS), (500, _SOME_POSTS), (503, _SOME_POSTS))
     ),
     *_of_nova(),

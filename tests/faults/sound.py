@@ -54,7 +54,7 @@ class Spoken:
     Attributes:
         pcm: all of it.
         rate: of it.
-        ends: where each utterance in it ends, in bytes.
+        ends: where the frame begins in which each utterance ends, in bytes: frames are heard whole.
         heard_to: Maya must have heard everything up to here.
         taken_up: where relays that followed lost ones took the talk up: at the first frame that nobody had acknowledged.
     """

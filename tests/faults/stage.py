@@ -94,14 +94,13 @@ class _House:
     tables: Tables
     queue: Tables
     tell: Callable[[str], None]
-    expected_relays: int = 0
+    held: list[Account] = field(default_factory=list)
 
     async def scene(self, fault: Fault) -> Scene:
         """Have a learner with a phone, ready to call."""
         name = "".join(letter if letter.isalnum() else "-" for letter in fault.name)
         habits = Habits(frame_ms=_FRAME_MS)
         caller = await asyncio.to_thread(Caller, self.cloud, name, habits=habits, line=fault.line())
-        self.expected_relays += fault.claims.relays
         return Scene(self.cloud, self.nova, self.relays, self.tables, self.queue, caller)
 
     async def look_back(self, fault: Fault, scene: Scene, failure: BaseException | None) -> Account:
@@ -123,6 +122,7 @@ class _House:
                 complaints=complaints,
             )
         )
+        self.held.append(held)
         self.tell(
             f"{held.name}: {len(held.strikes_ms)} times, lost {held.learner.lost_ms:.0f} + {held.maya.lost_ms:.0f} ms, doubled"
             f" {held.learner.doubled_ms:.0f} + {held.maya.doubled_ms:.0f} ms{'; '.join(['', *held.complaints])}"
@@ -184,12 +184,11 @@ def _held(houses: Mapping[Where, _House], faults: Sequence[Fault], accounts: Seq
                 row.add(each, natural, comes_back=fault.claims.comes_back)
         held.rows.append(row)
     for where, house in houses.items():
-        started = house.relays.started
-        if started != house.expected_relays:
-            turned_away = house.cloud.log("functions/maya-relay").count('"lease_taken"')
+        turned_away = house.cloud.log("functions/maya-relay").count('"lease_taken"')
+        started, met = house.relays.started, sum(each.relays for each in house.held)
+        if started - turned_away != met or turned_away > met:
             held.complaints.append(
-                f"cloud {where!r}: {started} relays were started, of which {turned_away} found another one there, and not"
-                f" {house.expected_relays}"
+                f"cloud {where!r}: {started} relays were started; phones met {met}, and {turned_away} found another one there"
             )
     return held
 
