@@ -32,8 +32,7 @@ RELAYS: Final = len(WHOLE) + len(KILLED) + len(FROZEN) + 1
 """One for each conversation, and one for each that was killed or frozen while somebody was there."""
 
 _ANSWER: Final = (
-    "the place where i grew up is a small town by the sea, and my grandmother still lives there in a white house with a garden"
-    " full of apple trees and bees."
+    "the place where i grew up is a small town by the sea, and my grandmother still lives there in a white house."
 )
 """Long, so that there is time for something to break in every part."""
 
