@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import contextlib
 import os
 import shutil
 import sys
@@ -14,7 +15,7 @@ from botocore.exceptions import ClientError
 
 from infra.deploy.learner import enrol
 from infra.local import valkey
-from infra.local.supervisor import PartFailedError, Supervisor
+from infra.local.supervisor import MARK_NAME, PartFailedError, Supervisor
 from infra.local.tether import tethered
 from infra.local.up import SPEECH
 from infra.package.build import ROOT
@@ -159,8 +160,23 @@ def main() -> int:
         return 1
     finally:
         shutil.rmtree(private, ignore_errors=True)
+    left = _left_running(private.name)
+    if left:
+        print(f"error: processes are left running: {left}", file=sys.stderr)
+        return 1
     _say("The rehearsal is over; nothing is left running.")
     return 0
+
+
+def _left_running(mark: str) -> list[int]:
+    """Return the processes that carry the rehearsal's mark in their environment, as all of its own do."""
+    left = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        # Others' processes, and those that end meanwhile, cannot be read.
+        with contextlib.suppress(OSError):
+            if f"{MARK_NAME}={mark}".encode() in (folder / "environ").read_bytes().split(b"\0"):
+                left.append(int(folder.name))
+    return left
 
 
 def _say(line: str) -> None:

@@ -1,9 +1,16 @@
 """What a rehearsal changes of the compiled template, and that all of it is told."""
 
 import json
+import os
+import subprocess
+import sys
+
+import pytest
 
 from infra.checks.template import Template, references
+from infra.local.supervisor import MARK_NAME
 from infra.package.functions import FUNCTIONS
+from infra.rehearse.__main__ import _left_running
 from infra.rehearse.changes import adapt
 from infra.rehearse.coldstart import settings_of
 
@@ -54,3 +61,12 @@ def test_functions_are_measured_with_variables_of_the_right_form(templates):
     assert settings.keys() == FUNCTIONS.keys()
     assert settings["relay"][0] == 1024
     assert settings["stream"][1]["REDIS_URL"].startswith("redis://")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows other processes' environment")
+def test_a_process_that_is_left_running_would_be_seen():
+    """By the mark that all processes of a rehearsal carry."""
+    environ = {**os.environ, MARK_NAME: "a-rehearsal"}
+    with subprocess.Popen([sys.executable, "-c", "input()"], env=environ, stdin=subprocess.PIPE) as process:
+        assert _left_running("a-rehearsal") == [process.pid]
+        assert _left_running("another") == []
