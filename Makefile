@@ -11,7 +11,7 @@ NPM    := node_modules/.ready
 OSLS   := SLS_NOTIFICATIONS_MODE=off node_modules/.bin/osls
 STAGE  ?= dev
 
-.PHONY: help setup demo up test check format bench hostile faults lag shaper look contract lock clean
+.PHONY: help setup demo up test check format bench hostile faults endurance lag shaper look contract lock clean
 
 help: ## List the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -61,6 +61,9 @@ hostile: setup ## Hold fifty conversations beside one hostile client of each kin
 
 faults: setup ## Break everything that can break, under conversations, and print what was lost (4 minutes)
 	@$(PYTHON) -m tests.faults
+
+endurance: setup ## Hold the full test with a loss in each part, in a minute and a half; the relay's memory
+	@$(PYTHON) -m tests.endurance
 
 contract: setup ## Write the AsyncAPI document and the JSON Schemas from the message models
 	$(PYTHON) -m gateway.contract --write
