@@ -42,7 +42,8 @@ def out(name: str, **fields: Any) -> dict[str, Any]:
 
 def counted(*streams: HeldStream, heard_to: int = SECOND_ANSWER) -> tuple[float, float]:
     """Frames that are lost and doubled of what was captured."""
-    spoken = Spoken(pcm=CAPTURED, rate=RATE, ends=(FIRST_ANSWER, SECOND_ANSWER), heard_to=heard_to)
+    begins, ends = (2 * FRAME, 10 * FRAME), (FIRST_ANSWER, SECOND_ANSWER)
+    spoken = Spoken(pcm=CAPTURED, rate=RATE, begins=begins, ends=ends, heard_to=heard_to)
     count = count_heard(spoken, streams)
     return count.lost_ms / 100, count.doubled_ms / 100
 
@@ -63,7 +64,7 @@ def test_what_is_heard_once_and_in_order_is_neither_lost_nor_doubled():
         ([], (15, 0)),
         ([held(CAPTURED[: 6 * FRAME]), held(CAPTURED[7 * FRAME :], part=2)], (1, 0)),
         ([held(CAPTURED[: 6 * FRAME]), held(CAPTURED[4 * FRAME :], part=2)], (0, 2)),
-        ([held(CAPTURED[: 6 * FRAME], ending="rst"), held(CAPTURED[7 * FRAME :])], (1, 0)),
+        ([held(CAPTURED[: 6 * FRAME], ending="rst"), held(CAPTURED[7 * FRAME :])], (5, 0)),
     ],
     ids=["lost", "doubled", "strange", "end", "all", "lost at a change", "doubled at a change", "lost with a stream"],
 )
@@ -84,6 +85,10 @@ def test_the_successor_of_a_lost_stream_hears_again_what_had_no_final_transcript
     assert counted(lost, held(CAPTURED[FIRST_ANSWER:], ending="rst"), held(CAPTURED[FIRST_ANSWER:])) == (0, 0)
     assert counted(lost, held(CAPTURED[FIRST_ANSWER - FRAME :])) == (0, 1)
     assert counted(lost, held(CAPTURED[FIRST_ANSWER + FRAME :])) == (0, 0)
+    in_the_second = held(CAPTURED[: 12 * FRAME], ending="rst", events=first_answer[:2])
+    assert counted(in_the_second, held(CAPTURED[10 * FRAME :])) == (0, 0)
+    assert counted(in_the_second, held(CAPTURED[11 * FRAME :])) == (1, 0)
+    assert counted(in_the_second, held(CAPTURED[12 * FRAME :])) == (2, 0)
     assert counted(held(CAPTURED[: 8 * FRAME], ending="rst"), held(CAPTURED)) == (0, 0)
 
 
@@ -91,7 +96,14 @@ def test_a_relay_that_follows_a_lost_one_begins_where_nothing_was_acknowledged()
     """Even if the lost one's stream had understood what is said again."""
     settled = [out("userSpeechEnd", inputAudioOffsetMs=500), out("textOutput", role="USER", content="yes")]
     lost = held(CAPTURED[: 8 * FRAME], ending="connection_lost", events=settled)
-    spoken = Spoken(pcm=CAPTURED, rate=RATE, ends=(FIRST_ANSWER,), heard_to=FIRST_ANSWER, taken_up=[4 * FRAME])
+    spoken = Spoken(
+        pcm=CAPTURED,
+        rate=RATE,
+        begins=(2 * FRAME,),
+        ends=(FIRST_ANSWER,),
+        heard_to=FIRST_ANSWER,
+        taken_up=[4 * FRAME],
+    )
     assert count_heard(spoken, [lost, held(CAPTURED[4 * FRAME :])]) == Count()
     assert count_heard(spoken, [lost, held(CAPTURED[3 * FRAME :])]) == Count(doubled_ms=200)
     # The lost relay was only frozen, wakes, and hears more than its successor had in this part.
@@ -155,12 +167,12 @@ def test_a_relay_that_wakes_too_late_changes_nothing():
     ]
     pcm = speak_plain(text, RATE)
     old = held(CAPTURED[: 8 * FRAME], events=events, said=pcm * 3)
-    new = held(CAPTURED[4 * FRAME :])
+    new = held(CAPTURED[2 * FRAME :])
     new.document["opened_at_ms"] = 800.0
     assert counted(old, new) == (0, 0)
     assert [due.open for due in due_of([old, new], RATE)] == [False, True, True]
     new.document["opened_at_ms"] = 1_100.0
-    assert counted(old, new) == (0, 1)
+    assert counted(old, new) == (0, 3)
     assert [due.open for due in due_of([old, new], RATE)] == [False, False, True]
 
 
@@ -261,6 +273,7 @@ def calm_conversation() -> tuple[Any, list[HeldStream]]:
         assert speaker.add((1, number), RATE, pcm, now_ms=10_000.0 * number)
     caller = SimpleNamespace(
         captured=CAPTURED,
+        spoken_from=[2 * FRAME, 10 * FRAME, 17 * FRAME],
         spoken_to=[FIRST_ANSWER, SECOND_ANSWER, len(CAPTURED)],
         habits=SimpleNamespace(rate=RATE, out_rate=RATE, frame_ms=100),
         speaker=speaker,

@@ -61,7 +61,8 @@ class Caller:
     Attributes:
         learner: an id that no other test knows.
         captured: every sample of the microphone.
-        spoken_to: where each utterance in it ends.
+        spoken_from: where each utterance in it begins.
+        spoken_to: where it ends.
         shown: what the phone was shown, and when.
         over: how the conversation ended, None while it goes on.
     """
@@ -72,6 +73,7 @@ class Caller:
         self.line = line or BadLine()
         self.session_id = str(uuid.uuid4())
         self.captured = bytearray()
+        self.spoken_from: list[int] = []
         self.spoken_to: list[int] = []
         self.shown: list[tuple[DownMessage, float]] = []
         self.over: Over | None = None
@@ -226,6 +228,7 @@ class Caller:
         pcm = (samples + noise).astype("<i2").tobytes()
         self.captured += pcm
         if len(self._mouth.exchanges) > len(self.spoken_to):
+            self.spoken_from.append(len(self.captured) - len(pcm))
             self.spoken_to.append(len(self.captured))
         elif spoke:
             self.spoken_to[-1] = len(self.captured)

@@ -106,8 +106,14 @@ def spoken_by(caller: Caller, *, to_its_end: bool) -> Spoken:
     lines = caller.messages(Ready)
     later = [line.next_seq * frame_bytes for line in lines if line.epoch > lines[0].epoch]
     heard_to = ends[-2:][0] if to_its_end and ends else 0
-    begins = [end - frame_bytes for end in ends]
-    return Spoken(pcm=bytes(caller.captured), rate=rate, ends=begins, heard_to=heard_to, taken_up=later)
+    return Spoken(
+        pcm=bytes(caller.captured),
+        rate=rate,
+        begins=caller.spoken_from,
+        ends=[end - frame_bytes for end in ends],
+        heard_to=heard_to,
+        taken_up=later,
+    )
 
 
 def played_of(caller: Caller) -> list[Said]:

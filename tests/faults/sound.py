@@ -54,6 +54,7 @@ class Spoken:
     Attributes:
         pcm: all of it.
         rate: of it.
+        begins: where each utterance in it begins, in bytes.
         ends: where the frame begins in which each utterance ends, in bytes: frames are heard whole.
         heard_to: Maya must have heard everything up to here.
         taken_up: where relays that followed lost ones took the talk up: at the first frame that nobody had acknowledged.
@@ -61,6 +62,7 @@ class Spoken:
 
     pcm: bytes
     rate: int
+    begins: Sequence[int]
     ends: Sequence[int]
     heard_to: int
     taken_up: Collection[int] = ()
@@ -76,6 +78,9 @@ def count_heard(spoken: Spoken, streams: Sequence[HeldStream]) -> Count:
             if begin < 0:
                 doubled += end - begin
                 continue
+            if before_lost and not number and begin not in spoken.taken_up:
+                # What only the lost stream has heard, and not understood, is lost with it.
+                lost += max(0, min(begin, covered_to) - _unsettled_from(spoken, settled_to))
             lost += max(0, begin - covered_to)
             if before_lost and not number and begin in spoken.taken_up:
                 # What the lost relay hears from here on, should it wake, concerns nobody.
@@ -114,6 +119,12 @@ def _pieces(heard: bytes, captured: bytes) -> Iterator[tuple[int, int]]:
         same = int(differs[0]) if len(differs) else length
         yield begin, begin + 2 * same
         place += same
+
+
+def _unsettled_from(spoken: Spoken, settled_to: int) -> int:
+    """Where the first utterance begins that has no final transcript."""
+    unsettled = [begin for begin, end in zip(spoken.begins, spoken.ends, strict=True) if end > settled_to]
+    return min(unsettled, default=len(spoken.pcm))
 
 
 def _left_at_ms(streams: Sequence[HeldStream]) -> list[float]:
