@@ -47,7 +47,7 @@ from gateway.core.messages import ByeReason, GoAway, LagChoice, Module, Start
 from gateway.core.nova_events import AudioOutput, Fault, ToolUse
 
 _LOOK_EVERY_MS: Final = 100.0
-"""What is done at no certain moment, but when things have come about, is looked at so often while a talk flows."""
+"""Least time from one `tick` to another that only a message of a flowing talk calls for; `Conversation.handle` says what that delays."""
 
 _BEFORE_TALK = (State.IDLE, State.ADMITTING, State.CONNECTING)
 _BEFORE_END = (State.ADMITTING, State.CONNECTING, State.TALKING)
@@ -162,7 +162,14 @@ class Conversation:
         return self._course.state
 
     def handle(self, event: Input, now_ms: float) -> None:
-        """Take what happened."""
+        """Take what happened.
+
+        Speech is passed on, and answered with a post, at once. While a talk flows, a `tick` follows only from
+        `_LOOK_EVERY_MS` after the last one on. What a message of the phone, a post's end or a piece of Maya's speech brings about
+        beside that may so be late: what is told or asked about the lag, what the watch thinks of a stream, and the clock of the
+        part, which goes on when a phone that was away is heard. Late by 100 ms and the time until the next event or moment: a frame's length
+        while the phone speaks, `ack_every_ms` while it does not. Whatever has a moment of its own is done at it.
+        """
         if self.state is not State.ENDED:
             self._handlers[type(event)](event, now_ms)
             if now_ms < self._look_at_ms and self._flows(event):
@@ -171,10 +178,7 @@ class Conversation:
                 self.tick(now_ms)
 
     def _flows(self, event: Input) -> bool:
-        """Whether an event is one of the thirty a second of a talk that goes on, after each of which only a post is due.
-
-        Moments that have been set are kept to all the same: the shell ticks at each.
-        """
+        """Whether an event is one of the thirty a second of a talk that goes on, after each of which only a post is due."""
         if self.state is not State.TALKING:
             return False
         sound = isinstance(event, StreamSaid) and isinstance(event.event, AudioOutput)
