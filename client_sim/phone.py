@@ -34,13 +34,14 @@ from client_sim.events import (
 )
 from client_sim.frame_length import FrameLength
 from client_sim.heartbeat import Heartbeat
+from client_sim.lag_question import LagQuestion
 from client_sim.phone_settings import PhoneFigures, PhoneSettings
 from client_sim.playback import Playback
 from client_sim.repeats import Repeats, Request
 from client_sim.states import CONNECTED, State, Step, after
 from client_sim.uplink import Uplink
 from gateway.core import messages as maya
-from gateway.core.messages import LagAnswer, Message
+from gateway.core.messages import Message
 from gateway.core.wire import encode
 
 _OPENING: Final = frozenset({Request.OPEN})
@@ -72,8 +73,7 @@ class Phone:
         self._connection = 0
         self._seen_ready_of: int | None = None
         self._resume_within_ms = settings.resume_within_ms
-        self._prompt: maya.LagPrompt | None = None
-        self._choice: LagAnswer | None = None
+        self._question = LagQuestion(self._repeats)
         self._stopped = False
         self._bye: maya.Bye | None = None
         self._failure: str | None = None
@@ -101,7 +101,7 @@ class Phone:
     @property
     def lag_prompt(self) -> maya.LagPrompt | None:
         """The question that is on the screen, None for none."""
-        return self._prompt
+        return self._question.prompt
 
     @property
     def round_trip_ms(self) -> float | None:
@@ -123,7 +123,7 @@ class Phone:
             case Suspended(gap_ms):
                 self.uplink.suspend(gap_ms)
             case Chosen(choice):
-                self._choose(choice)
+                self._question.choose(choice)
             case StopAsked():
                 self._stop(now_ms)
             case Tick():
@@ -266,11 +266,6 @@ class Phone:
 
     # From the learner
 
-    def _choose(self, choice: LagAnswer) -> None:
-        if self._prompt is not None:
-            self._choice = choice
-            self._repeats.open(Request.LAG_CHOICE)
-
     def _stop(self, now_ms: float) -> None:
         if self._stopped or self.state in (State.LEAVING, State.OVER):
             return
@@ -282,25 +277,15 @@ class Phone:
             self._repeats.open(Request.STOP)
 
     def _request(self, request: Request) -> Message:
-        settings = self._settings
         if request is Request.STOP:
             return maya.Stop(seq=self.uplink.last_seq)
-        if request is Request.LAG_CHOICE and self._prompt is not None and self._choice is not None:
-            return maya.LagChoice(prompt_id=self._prompt.prompt_id, choice=self._choice)
+        if request is Request.LAG_CHOICE and self._question.answer is not None:
+            return self._question.answer
         if self._seen_ready_of is not None:
             return maya.Resume(
-                session_id=settings.session_id, n=self._downlink.acknowledged, seq=self.uplink.oldest_held
+                session_id=self._settings.session_id, n=self._downlink.acknowledged, seq=self.uplink.oldest_held
             )
-        return maya.Start(
-            session_id=settings.session_id,
-            module=settings.module,
-            voice=settings.voice,
-            language=settings.language,
-            rate=settings.rate,
-            out_rate=settings.out_rate,
-            region=settings.region,
-            client=settings.client,
-        )
+        return self._settings.start
 
     # From the gateway
 
@@ -321,12 +306,9 @@ class Phone:
         """Another relay speaks: what the lost one said and asked is void."""
         self.speaker.silence(now_ms)
         self._heartbeat.forget_cuts()
-        if self._prompt is not None:
-            # The new relay does not know of it; the screen is told as if the lost one had taken it back.
-            asked = self._prompt
-            cleared = maya.LagCleared(epoch=asked.epoch, n=asked.n, prompt_id=asked.prompt_id, why="lag_gone")
-            self._actions.append(Show(cleared))
-            self._set_prompt(None)
+        taken_back = self._question.taken_back()
+        if taken_back is not None:
+            self._actions.append(Show(taken_back))
 
     def _ready(self, message: maya.Ready, now_ms: float) -> None:
         again = self._seen_ready_of is not None
@@ -335,7 +317,7 @@ class Phone:
         self._resume_within_ms = message.resume_within_s * 1000
         self._frames.limit(message.limits.frame_ms)
         if new_relay:
-            self._set_prompt(None)  # a relay knows nothing of another's questions
+            self._question.forget()
         if self._step(Step.READY):
             self._repeats.answered(Request.OPEN)
             self._give_up_at_ms = None
@@ -363,15 +345,10 @@ class Phone:
             if message.state == "assessing":
                 self._repeats.answered(Request.STOP)
         elif isinstance(message, maya.LagPrompt):
-            self._set_prompt(message)
-        elif isinstance(message, maya.LagCleared) and self._prompt and self._prompt.prompt_id == message.prompt_id:
-            self._set_prompt(None)
+            self._question.asked(message)
+        elif isinstance(message, maya.LagCleared):
+            self._question.cleared(message)
         self._actions.append(Show(message))
-
-    def _set_prompt(self, prompt: maya.LagPrompt | None) -> None:
-        self._prompt = prompt
-        self._choice = None
-        self._repeats.answered(Request.LAG_CHOICE)
 
     def _play(self, message: maya.AudioDown, now_ms: float) -> None:
         try:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from gateway.core.messages import PHONE_HOLDS_MS, Module, Rate
+from gateway.core.messages import PHONE_HOLDS_MS, Module, Rate, Start
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +50,20 @@ class PhoneSettings:
     retry_first_ms: float = 500
     retry_longest_ms: float = 5_000
     jitter: float = 1.0
+
+    @property
+    def start(self) -> Start:
+        """The session's first message."""
+        return Start(
+            session_id=self.session_id,
+            module=self.module,
+            voice=self.voice,
+            language=self.language,
+            rate=self.rate,
+            out_rate=self.out_rate,
+            region=self.region,
+            client=self.client,
+        )
 
 
 @dataclass(slots=True)

@@ -10,9 +10,9 @@ from infra.local.arguments import parser, up_options
 from infra.local.demo import DemoError, demo
 from infra.local.environment import isolate
 from infra.local.learners import LearnerError, token, unlock
+from infra.local.options import Options
 from infra.local.outside import OutsideError
 from infra.local.signals import until_signal
-from infra.local.start import Options
 from infra.local.state import State, StateUnreadableError
 from infra.local.supervisor import PartFailedError
 from infra.local.up import Hurry, describe, local_cloud

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from infra.local.cloud_config import ApiLimits
 from infra.local.deployment import Disorder
-from infra.local.start import Options, Ports
+from infra.local.options import Options, Ports
 from infra.local.up import SPEECH
 
 _PORTS = {

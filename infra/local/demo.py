@@ -16,7 +16,7 @@ from infra.local import aws, recordings
 from infra.local.deployment import ROOT
 from infra.local.environment import isolate
 from infra.local.learners import token, unlock
-from infra.local.start import Options
+from infra.local.options import Options
 from infra.local.state import State
 from infra.local.supervisor import MARK_NAME, Supervisor
 from infra.local.tether import tethered

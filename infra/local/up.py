@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from infra.local.deployment import ROOT
+from infra.local.options import Options
 from infra.local.outside import Outside
-from infra.local.start import Options, Start
+from infra.local.start import Start
 from infra.local.state import State
 from infra.local.supervisor import Supervisor
 

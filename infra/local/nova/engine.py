@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import json
 import random
-from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import replace
 
 from infra.local.nova.actions import Action, ExpectToolResult, Fail, Finish, Speak, Transcribe
+from infra.local.nova.awaited import Awaited, Due
 from infra.local.nova.delivery import Delivery
 from infra.local.nova.inputs import (
     AudioOpened,
@@ -28,44 +27,19 @@ from infra.local.nova.inputs import (
     ToolResultReceived,
 )
 from infra.local.nova.interfaces import (
-    Ears,
     Endpointing,
+    Faculties,
     HistoryMessage,
     Mind,
-    Reply,
     SpeechEnd,
     SpeechStart,
     ToolCall,
-    ToolSpec,
 )
 from infra.local.nova.listener import Listener
 from infra.local.nova.outputs import OutputBuilder
 from infra.local.nova.service_errors import ExceptionType, ServiceError, Text
 from infra.local.nova.settings import Profile, Settings
-from infra.local.nova.turns import TURNS, Asked, Cue, Effect, Floor, Pending, Reported, Utterance
-
-_MAX_PENDING = 64
-
-
-class Faculties(Protocol):
-    """Makes the ears and the mind of a session, as soon as what they depend on is known."""
-
-    def ears(self, rate: int, endpointing: Endpointing) -> Ears:
-        """Return new ears."""
-        ...
-
-    def mind(self, system_prompt: str, history: Sequence[HistoryMessage], tools: Sequence[ToolSpec]) -> Mind:
-        """Return a new mind."""
-        ...
-
-
-@dataclass(slots=True)
-class _Due:
-    """When the answer to what is pending is decided, written and heard."""
-
-    think_ms: float
-    text_ms: float
-    audio_ms: float
+from infra.local.nova.turns import TURNS, Asked, Cue, Effect, Floor, Pending, Reported
 
 
 class SessionEngine:
@@ -107,8 +81,7 @@ class SessionEngine:
         self._listener: Listener | None = None
         self._mind: Mind | None = None
         self._floor = Floor.LISTENING
-        self._pending: deque[Pending] = deque()
-        self._due: _Due | None = None
+        self._awaited = Awaited()
         self._numbers = 0
         self._delivery: Delivery | None = None
         self._first_sentence = 0
@@ -166,7 +139,7 @@ class SessionEngine:
             self._actions += self._delivery.tick(now_ms, self.behaviour)
             if self._floor is Floor.SPEAKING and self._delivery.sent and self._delivery.played_at_ms <= now_ms:
                 self._turn(Cue.PLAYED, now_ms)
-                if self._pending:
+                if self._awaited:
                     self._turn(Cue.TOOL_RESULT, now_ms)
                     self._answer_if_due(now_ms)
 
@@ -182,8 +155,8 @@ class SessionEngine:
         dues: list[float | None] = [self._opened_ms + self._limits.lifetime_ms, self._idle_at_ms()]
         if self._listener is not None:
             dues.append(self._listener.next_timer_ms(texts=self._texts_allowed))
-        if self._due is not None and self._floor is Floor.SETTLING and self._ready_to_answer():
-            dues.append(self._due.think_ms)
+        if self._awaited.due is not None and self._floor is Floor.SETTLING and self._ready_to_answer():
+            dues.append(self._awaited.due.think_ms)
         if self._delivery is not None:
             dues.append(self._delivery.next_timer_ms())
             if self._floor is Floor.SPEAKING and self._delivery.sent:
@@ -265,18 +238,15 @@ class SessionEngine:
         self._turn(Cue.TOOL_RESULT, now_ms)
 
     def _await_answer(self, pending: Pending, anchor_ms: float, think: float, text: float, audio: float) -> None:
-        if len(self._pending) >= _MAX_PENDING:
+        if not self._awaited.add(pending, Due(anchor_ms + think, anchor_ms + text, anchor_ms + audio)):
             self._end(Fail(ServiceError(Text.INVALID)))
-            return
-        self._pending.append(pending)
-        self._due = _Due(anchor_ms + think, anchor_ms + text, anchor_ms + audio)
 
     # Answering.
 
     def _turn(self, cue: Cue, now_ms: float) -> None:
         self._floor, effect = TURNS[self._floor, cue]
         if effect is Effect.HOLD:
-            self._due = None
+            self._awaited.hold()
         if self._delivery is None:
             return
         if effect is Effect.FINALS:
@@ -294,16 +264,18 @@ class SessionEngine:
         self._held_sentences.clear()
 
     def _ready_to_answer(self) -> bool:
-        understood = all(not isinstance(item, Utterance) or item.final_sent for item in self._pending)
         enough = self._listener is not None and self._listener.heard_ms >= self._limits.min_audio_ms
-        return bool(self._pending) and understood and enough
+        return enough and self._awaited.understood
 
     def _answer_if_due(self, now_ms: float) -> None:
-        due = self._due
+        due = self._awaited.due
         if self._floor is not Floor.SETTLING or due is None or due.think_ms > now_ms or not self._ready_to_answer():
             return
-        self._due = None
-        reply = self._reply()
+        # Nothing is awaited before the audio container is open.
+        assert self._mind is not None
+        assert self._listener is not None
+        self._awaited.hold()
+        reply = self._awaited.reply(self._mind, self._listener)
         self._actions += self._outputs.completion_start()
         self._call_tools(reply.tool_calls)
         self._held_sentences += reply.sentences
@@ -313,33 +285,6 @@ class SessionEngine:
         sentences, self._held_sentences = self._held_sentences, []
         self._turn(Cue.SPEAK, now_ms)
         self._speak(sentences, max(now_ms, due.text_ms), max(now_ms, due.audio_ms))
-
-    def _reply(self) -> Reply:
-        """Put all that is pending to the mind, in order; speech that follows on speech is one utterance to it."""
-        assert self._mind is not None  # nothing is pending before the audio container is open
-        assert self._listener is not None  # as above
-        replies: list[Reply] = []
-        while self._pending:
-            match self._pending.popleft():
-                case Utterance() as utterance:
-                    replies.append(self._reply_to_speech([*self._listener.take_overheard(), utterance]))
-                case Asked(text):
-                    replies.append(self._mind.reply(text, "text"))
-                case Reported(tool_use_id, document):
-                    replies.append(self._mind.tool_result(tool_use_id, document))
-        return Reply(
-            tuple(sentence for reply in replies for sentence in reply.sentences if sentence),
-            tuple(call for reply in replies for call in reply.tool_calls),
-        )
-
-    def _reply_to_speech(self, utterances: list[Utterance]) -> Reply:
-        assert self._mind is not None  # as in `_reply`
-        while self._pending and isinstance(following := self._pending[0], Utterance):
-            self._pending.popleft()
-            utterances.append(following)
-        words = " ".join(utterance.words for utterance in utterances if utterance.words)
-        speech_ms = sum(utterance.end_ms - utterance.start_ms for utterance in utterances)
-        return self._mind.reply(words, "speech", speech_ms=speech_ms)
 
     def _call_tools(self, calls: Sequence[ToolCall]) -> None:
         for call in calls if self.behaviour.tools_called else ():
@@ -387,9 +332,8 @@ class SessionEngine:
         if self._delivery is not None:
             self._actions += self._delivery.stop(now_ms, self.behaviour, interrupted=False)
             self._delivery = None
-        self._pending.clear()
+        self._awaited.clear()
         self._listener = None
-        self._due = None
         self._active_ms = now_ms
         self._floor = Floor.LISTENING
         if self._outputs.started:

@@ -187,3 +187,15 @@ class MindFactory(Protocol):
     def __call__(self, *, system_prompt: str, history: Sequence[HistoryMessage], tools: Sequence[ToolSpec]) -> Mind:
         """Return a new mind for one session or one Converse call."""
         ...
+
+
+class Faculties(Protocol):
+    """Makes the ears and the mind of a session, as soon as what they depend on is known."""
+
+    def ears(self, rate: int, endpointing: Endpointing) -> Ears:
+        """Return new ears."""
+        ...
+
+    def mind(self, system_prompt: str, history: Sequence[HistoryMessage], tools: Sequence[ToolSpec]) -> Mind:
+        """Return a new mind."""
+        ...

@@ -21,9 +21,10 @@ from infra.local.nova import service_errors
 from infra.local.nova.clients import process_of
 from infra.local.nova.converse import ConnectionWantedGoneError, converse, model_of
 from infra.local.nova.http2 import Http2Connection, StreamApp, StreamPort
+from infra.local.nova.responses import error_headers, respond_with_error
 from infra.local.nova.service import Service, unix_ms
 from infra.local.nova.service_errors import HttpError
-from infra.local.nova.sonic_stream import SonicStream, error_headers, respond_with_error
+from infra.local.nova.sonic_stream import SonicStream
 
 _STREAM_PATH = re.compile(r"/model/([^/]+)/invoke-with-bidirectional-stream")
 _HANDSHAKE_TIMEOUT_S = 10.0

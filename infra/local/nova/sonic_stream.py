@@ -27,31 +27,17 @@ from infra.local.nova.http2 import StreamPort
 from infra.local.nova.inputs import AudioOpened, AudioReceived, PromptStarted, SystemGiven
 from infra.local.nova.interfaces import Ears, Endpointing, HistoryMessage, Mind, ToolSpec
 from infra.local.nova.records import StreamRecord
+from infra.local.nova.responses import respond_with_error
 from infra.local.nova.service import Service, now_ms, report_crash, unix_ms
 from infra.local.nova.service_errors import ExceptionType, HttpError, ServiceError, Text
 from infra.local.nova.settings import Profile
+from infra.local.nova.timer import Timer
 from infra.local.nova.validator import Phase, SessionValidator
 
 CONTENT_TYPE = "application/vnd.amazon.eventstream"
 _NEED_RESPONSE = frozenset(
     {Effect.EXCEPTION, Effect.ERROR_FRAME, Effect.UNKNOWN_EVENT, Effect.PARTIAL_FRAME, Effect.BAD_CRC}
 )
-
-
-def respond_with_error(port: StreamPort, error: HttpError, request_id: str) -> None:
-    """Answer a request with an HTTP error as the service words it."""
-    port.respond(error.status, error_headers(error, request_id))
-    port.send(json.dumps({"message": error.message}).encode())
-    port.end()
-
-
-def error_headers(error: HttpError, request_id: str) -> dict[str, str]:
-    """Return the headers of an HTTP error; clients cut the type at its colon."""
-    return {
-        "content-type": "application/json",
-        "x-amzn-requestid": request_id,
-        "x-amzn-errortype": f"{error.error_type}:http://internal.amazon.com/coral/com.amazon.bedrock/",
-    }
 
 
 class SonicStream:
@@ -101,8 +87,7 @@ class SonicStream:
         self._headers_wanted = True
         self._muted = False
         self._over = False
-        self._timer: asyncio.Handle | None = None
-        self._timer_at_s = 0.0
+        self._timer = Timer(lambda: self._guard(self._tick))
         self._tasks: set[asyncio.Task[None]] = set()
         service.open_streams[record.stream_id] = self
 
@@ -297,23 +282,12 @@ class SonicStream:
         self._arm()
 
     def _arm(self) -> None:
-        """See to it that `_tick` comes in time; a timer that is too early does no harm and is left."""
+        """See to it that `_tick` comes in time."""
         if self._over:
             return
         dues = [due for due in (self._engine.next_timer_ms(), self._faults.next_timer_ms()) if due is not None]
-        if not dues:
-            return
-        due_s = min(dues) / 1000
-        if self._timer is not None:
-            if self._timer_at_s <= due_s:
-                return
-            self._timer.cancel()
-        self._timer_at_s = due_s
-        self._timer = asyncio.get_running_loop().call_at(due_s, self._timer_fired)
-
-    def _timer_fired(self) -> None:
-        self._timer = None
-        self._guard(self._tick)
+        if dues:
+            self._timer.set(min(dues) / 1000)
 
     # Faults.
 
@@ -409,8 +383,7 @@ class SonicStream:
         self._record.closed_at_ms = unix_ms()
         self._record.ending = why
         self._service.open_streams.pop(self._record.stream_id, None)
-        if self._timer is not None:
-            self._timer.cancel()
+        self._timer.cancel()
         for task in self._tasks:
             task.cancel()
 

@@ -46,7 +46,7 @@ def outcome(seed: int) -> Outcome:
     world.go_on(until_s=10, done=lambda: bool(world.relays))
     world.nova._rng = random.Random(seed)
     assert world.go_on(until_s=300, done=lambda: world.finished and world.assessment is not None), world.replay
-    shown = sorted(message.type for message in world.shown if not isinstance(message, AudioDown))
+    shown: list[str] = sorted(message.type for message in world.shown if not isinstance(message, AudioDown))
     return Outcome(
         bytes(world.captured),
         [bytes(session.heard) for _, session in sorted(world.nova.sessions.items())],
