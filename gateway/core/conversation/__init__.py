@@ -5,7 +5,7 @@
     PhoneSaid ---> PhoneSide ---> Uplink ----> MayaLine ---> SendEvents (Nova Sonic)
                        |                          ^
                        v                     StreamKeeper
-    Post <------- Downlink <--- Dialogue <---- StreamSaid (Nova Sonic)
+    Post <------- Downlink <--- Dialogue <--- NovaSide <--- StreamSaid (Nova Sonic)
                                    |
                   Invigilator ---> Examiner ---> Ending ---> AssessmentDesk ---> Save
 """

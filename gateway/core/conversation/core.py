@@ -1,14 +1,14 @@
 """One conversation, whole: what happened goes in with `now`, what is to be done comes out.
 
 The pieces have one task each: `PhoneSide` reads the phone, `Downlink` writes to it, `MayaLine` holds the Nova Sonic
-streams and `StreamKeeper` decides about them, `Dialogue` follows the talk, `Invigilator` the test, `AssessmentDesk`
+streams, `NovaSide` reads them and `StreamKeeper` decides about them, `Dialogue` follows the talk, `Invigilator` the test, `AssessmentDesk`
 gathers the notes, `Ending` brings everything home, `Succession` passes it all to another relay if this one is lost. This module joins them.
 """
 
 from collections.abc import Callable
 from typing import Any, Final
 
-from gateway.core.assessment import ASSESS_PART, Assessment
+from gateway.core.assessment import Assessment
 from gateway.core.conversation.actions import Action, Admit, Disconnect, RefuseStarts, ReleaseLease
 from gateway.core.conversation.asides import Asides
 from gateway.core.conversation.course import Alarm, Course
@@ -34,7 +34,8 @@ from gateway.core.conversation.inputs import (
 )
 from gateway.core.conversation.invigilator import Invigilator
 from gateway.core.conversation.lag_side import LagSide
-from gateway.core.conversation.line import MayaLine, Stream, StreamEvent, StreamState, Voice
+from gateway.core.conversation.line import MayaLine, Stream, Voice
+from gateway.core.conversation.nova_side import NovaSide
 from gateway.core.conversation.phone_side import PhoneSide
 from gateway.core.conversation.settings import ConversationSettings
 from gateway.core.conversation.states import Event, State
@@ -44,7 +45,7 @@ from gateway.core.conversation.transcript import Transcript
 from gateway.core.conversation.uplink import Frame, Uplink
 from gateway.core.errors import Busy, Internal, ModelUnavailable, ModuleLocked, ProtocolError
 from gateway.core.messages import ByeReason, GoAway, LagChoice, Module, Start
-from gateway.core.nova_events import AudioOutput, Fault, ToolUse
+from gateway.core.nova_events import AudioOutput, Fault
 
 _LOOK_EVERY_MS: Final = 100.0
 """Least time from one `tick` to another that only a message of a flowing talk calls for; `Conversation.handle` says what that delays."""
@@ -122,6 +123,7 @@ class Conversation:
             wall_offset_ms,
             now_ms,
         )
+        self._nova = NovaSide(self._course, self._line, self._dialogue, self._streams, self._ending, self._lag, self)
         self._stop_after_seq: int | None = None
         self._look_at_ms = now_ms
         self._steady_ms: float | None = None
@@ -132,9 +134,9 @@ class Conversation:
             PhoneLeft: self._on_phone_left,
             PostSettled: self._phone.settled,
             AdmissionSettled: self._on_admission_settled,
-            StreamOpened: self._on_stream_opened,
-            StreamSaid: self._on_stream_said,
-            StreamEnded: self._on_stream_ended,
+            StreamOpened: self._nova.opened,
+            StreamSaid: self._nova.said,
+            StreamEnded: self._nova.ended,
             MicroAnswered: self._on_micro_answered,
             SaveSettled: self._on_save_settled,
             ProgressSettled: lambda event, _now_ms: self._phone.stored(event.seq),
@@ -344,7 +346,10 @@ class Conversation:
             case Admission.UNKNOWN:
                 self._fail(Internal(f"please quote {self._course.support_code}"), now_ms)
 
-    def _open_the_test(self, stream: Stream, now_ms: float) -> None:
+    # Nova Sonic (NovaEvents)
+
+    def first_stream_opened(self, stream: Stream, now_ms: float) -> None:
+        """Begin the test, or go on with one that was taken up."""
         taken_up = self._dialogue.examiner is not None
         self._streams.begin(now_ms, taken_up=taken_up)
         self._course.go(Event.LINE_OPEN)
@@ -358,61 +363,16 @@ class Conversation:
         self._lag.begin(self._phone.start, now_ms)
         self._invigilator.begin_part(stream.plan, now_ms)
 
-    # The streams
-
-    def _on_stream_opened(self, event: StreamOpened, now_ms: float) -> None:
-        stream = self._line.find(event.stream_id)
-        if stream is None or stream.state is not StreamState.OPENING:
-            return
-        stream.move(StreamEvent.OPENED)
-        stream.ends_at_ms = None if event.lives_ms is None else now_ms + event.lives_ms
-        if self.state is State.CONNECTING:
-            self._open_the_test(stream, now_ms)
-        else:
-            self._streams.opened(stream, now_ms)
-
-    def _on_stream_said(self, event: StreamSaid, now_ms: float) -> None:
-        stream = self._line.find(event.stream_id)
-        if stream is None:
-            return
-        if isinstance(event.event, ToolUse):
-            self._on_tool_use(stream, event.event, now_ms)
-        elif stream is self._line.current and self.state is State.TALKING:
-            self._dialogue.handle(event.event, now_ms)
-            self._lag.stream_said(event.event, stream.heard_ms, now_ms)
-
-    def _on_tool_use(self, stream: Stream, call: ToolUse, now_ms: float) -> None:
-        """Every call is answered: an unanswered one silences the stream (SERVICE.md A6)."""
-        if stream.state is StreamState.ASSESSING and call.name == ASSESS_PART:
-            self._ending.tool_called(stream, call, now_ms)
-            return
-        refusal = {"error": "The part is not over: go on with the test."}
-        self._line.send(stream, stream.prompt.tool_result(call.tool_use_id, refusal))
-
-    def _on_stream_ended(self, event: StreamEnded, now_ms: float) -> None:
-        stream = self._line.find(event.stream_id)
-        if stream is not None:
-            self._lose(stream, event.fault, now_ms)
-
-    def _lose(self, stream: Stream, fault: Fault, now_ms: float) -> None:
-        state, was_current = stream.state, stream is self._line.current
-        self._line.lost(stream)
-        self._course.record("stream_lost", fault=fault.label, part=stream.plan.part, state=state.value)
-        if state is StreamState.ASSESSING:
-            self._ending.stream_failed(stream.plan.part, now_ms)
-        elif self.state in (State.CONNECTING, State.TALKING):
-            if was_current:
-                self._dialogue.leave_stream(stream.heard_ms, again=True)
-                self._lag.stream_lost()
-            if not self._streams.lost(stream, fault, now_ms):
-                self._fail(ModelUnavailable("Maya could not be reached; what was said is assessed"), now_ms)
+    def maya_unreachable(self, now_ms: float) -> None:
+        """End the test with what was said."""
+        self._fail(ModelUnavailable("Maya could not be reached; what was said is assessed"), now_ms)
 
     # The test
 
     def _follow_the_test(self, now_ms: float) -> None:
         dead = self._streams.watch(now_ms)
         if dead is not None:
-            self._lose(dead, Fault.STREAM_LOST, now_ms)
+            self._nova.lose(dead, Fault.STREAM_LOST, now_ms)
         elif self._invigilator.follow(now_ms):
             self._end_test("finished", now_ms)
 
