@@ -37,18 +37,14 @@ class NovaMicro:
             RemoteError: the service did not answer, also not when asked again.
         """
         tool = request.tool
-        specification: Any = {
-            "name": tool.name,
-            "description": tool.description,
-            "inputSchema": {"json": tool.schema},
-        }
+        specification: Any = tool.as_converse()
         with remote_errors("bedrock-runtime"):
             answer = self._bedrock.converse(
                 modelId=self._settings.model_id,
                 system=[{"text": request.system}],
                 messages=[{"role": "user", "content": [{"text": request.user}]}],
                 inferenceConfig={"maxTokens": _MAX_TOKENS, "temperature": 0.0},
-                toolConfig={"tools": [{"toolSpec": specification}], "toolChoice": {"tool": {"name": tool.name}}},
+                toolConfig={"tools": [specification], "toolChoice": {"tool": {"name": tool.name}}},
             )
         for block in answer.get("output", {}).get("message", {}).get("content", []):
             use = block.get("toolUse", {})

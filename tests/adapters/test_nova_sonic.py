@@ -513,10 +513,6 @@ async def test_close_while_others_wait(open_sonic: OpenSonic) -> None:
         stream.stop_reading()
         await stream.closed.wait()
 
-    async def send_much(stream: ServerStream) -> None:
-        while True:
-            await stream.send(b"x" * 60_000)
-
     async with open_sonic(script, close_timeout_s=0.05) as (_server, sonic):
         stream = await sonic.open([HELLO])
         waiting = [asyncio.ensure_future(stream.receive()), asyncio.ensure_future(_send_much(stream))]

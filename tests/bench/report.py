@@ -133,7 +133,7 @@ def places(cells: Sequence[Cell]) -> list[Place]:
 
 
 def targets(found: Sequence[Place], functions: Functions | None) -> list[Target]:
-    """What is wanted (issue: what must be shown, the bench), with its figures."""
+    """What is wanted of the gateway, with its figures."""
     place = next((one for one in found if (one.conversations, one.frame_ms) == (50, 100)), None)
     cell = place.gateway if place else None
     wanted: list[Target] = []

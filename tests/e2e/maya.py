@@ -150,10 +150,6 @@ class Nova:
         open_ones = self._summaries_of(caller, still_open=True)
         return open_ones[-1]["id"] if open_ones else None
 
-    def waiting_orders(self, client_pid: int) -> int:
-        """How many orders for a client have not been taken yet."""
-        return sum(order["client_pid"] == client_pid for order in json.loads(self._ask("/faults")[0]))
-
     def _summaries_of(self, caller: Caller, *, still_open: bool = False) -> list[dict[str, Any]]:
         summaries = json.loads(self._ask("/streams?brief=1")[0])
         return [

@@ -173,14 +173,6 @@ class EarsFactory(Protocol):
         ...
 
 
-class VoiceFactory(Protocol):
-    """Signature of `voices.make_voice`."""
-
-    def __call__(self, kind: VoiceKind) -> Voice:
-        """Return the voice that all sessions share."""
-        ...
-
-
 class MindFactory(Protocol):
     """Signature of `minds.make_mind`."""
 

@@ -127,11 +127,6 @@ def names(items: Iterable[tuple[str, Any]]) -> list[str]:
     return [name for name, _ in items]
 
 
-def audio_of(items: Iterable[tuple[str, dict[str, Any]]]) -> str:
-    """All audio, still in base64, piece by piece."""
-    return "".join(body["content"] for name, body in items if name == "audioOutput")
-
-
 async def until(condition: Any) -> None:
     """Let the event loop turn until something is so."""
     async with asyncio.timeout(PATIENCE_S):
