@@ -128,7 +128,12 @@ class Conversation:
         self._look_at_ms = now_ms
         self._steady_ms: float | None = None
         self._has_steady = False
-        self._handlers: dict[type[Any], Callable[[Any, float], None]] = {
+        self._handlers = self._event_handlers()
+        self._alarm_handlers = self._moment_handlers()
+
+    def _event_handlers(self) -> dict[type[Any], Callable[[Any, float], None]]:
+        """Whose each thing that happens is."""
+        return {
             TookOver: self._succession.take_up,
             PhoneSaid: self._on_phone_said,
             PhoneLeft: self._on_phone_left,
@@ -142,7 +147,10 @@ class Conversation:
             ProgressSettled: lambda event, _now_ms: self._phone.stored(event.seq),
             ShutdownAsked: self._on_shutdown_asked,
         }
-        self._alarm_handlers: dict[Alarm, Callable[[float], None]] = {
+
+    def _moment_handlers(self) -> dict[Alarm, Callable[[float], None]]:
+        """Whose each alarm is."""
+        return {
             Alarm.NOBODY: self._ending.end,
             Alarm.AWAY: self._phone_stayed_away,
             Alarm.GO_AWAY: self._announce_end,
