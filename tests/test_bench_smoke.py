@@ -12,7 +12,7 @@ from infra.local.nova.voices import hear_plain
 from tests.bench import functions, report, warm
 from tests.bench.driver import Notes, Record
 from tests.bench.figures import Spread, UnmatchedError, delays_ms, needed, passed, percentile
-from tests.bench.processes import Groups, Reading, Spent, cpu_s, pss_bytes
+from tests.bench.processes import RUNTIME, Groups, Reading, Spent, cpu_s, pss_bytes
 from tests.bench.runs import Cell
 from tests.bench.speech import RATE, TURN_MS, Speech, frame_bytes
 from tests.bench.stage import CLIENT, DIRECT, GATEWAY, NO_DELAY, RELAYS, STREAM_HANDLERS
@@ -114,6 +114,14 @@ def test_cpu_is_that_of_the_processes_between_two_readings():
     assert spent.cpu_s == {"a": 2.0, "b": 4.0}
     assert spent.busy_share == pytest.approx(8 / 20)
     assert spent.others_share == pytest.approx(2 / 20)
+
+
+def test_what_a_process_spends_around_its_handler_is_the_stand_ins():
+    first = Reading(0, {"a": {1: 5.0}, "b": {2: 1.0}}, machine_s=100.0, cores=2, inside_s={"a": 1.0})
+    last = Reading(10_000 * MS, {"a": {1: 8.0}, "b": {2: 2.0}}, machine_s=108.0, cores=2, inside_s={"a": 2.25})
+    spent = Spent.between(first, last)
+    assert spent.cpu_s == {"a": 1.25, "b": 1.0, RUNTIME: 1.75}
+    assert spent.others_share == pytest.approx(4 / 20)
 
 
 def test_this_process_takes_cpu_and_memory_and_one_that_is_gone_takes_none():

@@ -205,7 +205,8 @@ def _settings(options: argparse.Namespace, took_s: float) -> dict[str, Any]:
             f"Dropped: everything until {_WARM_UP_S:g} s after the last conversation of a step was live.",
             "Delays count from the moment a frame was captured; how late that was on the audio clock is the slip.",
             "A percentile p is given for at least 10 / (1 - p) values.",
-            "CPU and memory of handlers and relays include the runtime that Lambda puts around them.",
+            "stream: the handler itself; what its processes spend around it is the stand-in's, as 'Lambda runtime'.",
+            "Memory of handlers and relays includes the runtime that Lambda puts around them.",
         ],
     }
 

@@ -2,14 +2,17 @@
 
 import contextlib
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import psutil
 
 _NS_PER_S: Final = 1_000_000_000
+
+RUNTIME: Final = "Lambda runtime"
+"""What a process that runs a handler spends outside of it, which is the stand-in's."""
 
 
 def cpu_s(pid: int) -> float:
@@ -47,10 +50,12 @@ class Groups:
     Attributes:
         fixed: name to process ids.
         forking: name to the process whose children count as this: the execution environments of a function.
+        inside: tells the CPU seconds that handlers of groups have taken so far; the rest of such a group's is `RUNTIME`.
     """
 
     fixed: Mapping[str, tuple[int, ...]]
     forking: Mapping[str, int]
+    inside: Callable[[], Mapping[str, float]] = dict
 
     def members(self) -> dict[str, list[int]]:
         """Return the processes of each group that there are now."""
@@ -71,12 +76,14 @@ class Reading:
         cpu_s: by group and process.
         machine_s: busy seconds of all cores since the machine started.
         cores: how many there are.
+        inside_s: CPU seconds of the handlers, by group.
     """
 
     at_ns: int
     cpu_s: Mapping[str, Mapping[int, float]]
     machine_s: float
     cores: int
+    inside_s: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def take(cls, groups: Groups) -> "Reading":
@@ -85,7 +92,13 @@ class Reading:
         each = {name: {pid: cpu_s(pid) for pid in pids} for name, pids in groups.members().items()}
         times = psutil.cpu_times()
         # Time that the hypervisor gave to others counts as busy: it was not there for us either.
-        return cls(at_ns, each, sum(times) - times.idle - getattr(times, "iowait", 0.0) - _guests(times), _cores())
+        return cls(
+            at_ns,
+            each,
+            sum(times) - times.idle - getattr(times, "iowait", 0.0) - _guests(times),
+            _cores(),
+            groups.inside(),
+        )
 
 
 def _guests(times: object) -> float:
@@ -121,10 +134,14 @@ class Spent:
             name: sum(max(0.0, after - first.cpu_s.get(name, {}).get(pid, 0.0)) for pid, after in pids.items())
             for name, pids in last.cpu_s.items()
         }
+        others_s = last.machine_s - first.machine_s - sum(spent.values())
+        for name, inside_s in last.inside_s.items():
+            around_s = max(0.0, spent[name] - (inside_s - first.inside_s[name]))
+            spent[RUNTIME] = spent.get(RUNTIME, 0.0) + around_s
+            spent[name] -= around_s
         machine_s = last.machine_s - first.machine_s
         available_s = seconds * last.cores
-        others_s = max(0.0, machine_s - sum(spent.values()))
-        return cls(seconds, spent, others_s / available_s, machine_s / available_s)
+        return cls(seconds, spent, max(0.0, others_s) / available_s, machine_s / available_s)
 
 
 def _children() -> dict[int, list[int]]:

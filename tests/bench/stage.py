@@ -24,12 +24,12 @@ from infra.local.deployment import ROOT
 from infra.local.state import State
 from infra.local.tether import tethered
 from tests.bench.driver import Record
-from tests.bench.processes import Groups
+from tests.bench.processes import RUNTIME, Groups
 
 LINES: Final = 80
 MODULE: Final = "academic_speaking"
 LEARNER: Final = "learner-"
-STAND_INS: Final = ("API GW, Lambda", "Nova Sonic", "Valkey", "DynamoDB", "phones", "supervisor")
+STAND_INS: Final = ("API GW, Lambda", RUNTIME, "Nova Sonic", "Valkey", "DynamoDB", "phones", "supervisor")
 STREAM_HANDLERS: Final = "stream handlers"
 RELAYS: Final = "relays"
 OTHER_HANDLERS: Final = "other handlers"
@@ -147,7 +147,14 @@ class Cloud:
         }
         forking = {STREAM_HANDLERS: templates["maya-stream"], RELAYS: templates["maya-relay"]}
         others = {name: pid for name, pid in templates.items() if pid not in forking.values()}
-        return Groups(known, {**forking, **{f"{OTHER_HANDLERS}: {name}": pid for name, pid in others.items()}})
+        forking |= {f"{OTHER_HANDLERS}: {name}": pid for name, pid in others.items()}
+        return Groups(known, forking, self._inside)
+
+    def _inside(self) -> dict[str, float]:
+        """CPU seconds of the stream handler itself; a relay's one invocation is all that its process does."""
+        url = f"{self.state.lambda_control_url}/invocations"
+        with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - the local cloud's own http address
+            return {STREAM_HANDLERS: json.load(answer)["maya-stream"]["handler_s"]}
 
     def _pids(self, part: str) -> tuple[int, ...]:
         return (self.state.pids[part],) if part in self.state.pids else ()

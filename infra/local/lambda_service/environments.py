@@ -59,6 +59,7 @@ class Environment(asyncio.Protocol):
 
     Attributes:
         number: Names it to its template process.
+        handler_s: CPU seconds that its handler has taken, in invocations that have been answered.
         log_file: Where its output goes.
         started: Done when the handler can be called; StartError when it cannot.
         dying: It gets no more invocations.
@@ -70,6 +71,7 @@ class Environment(asyncio.Protocol):
         self.log_file = log_file
         self.pid = 0
         self.invocations = 0
+        self.handler_s = 0.0
         self.started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.dying = False
         self.ended: Ended | None = None
@@ -112,12 +114,13 @@ class Environment(asyncio.Protocol):
         received = self._received
         received += data
         while len(received) >= wire.FRAME.size:
-            size, kind = wire.FRAME.unpack_from(received)
+            size, kind, handler_ns = wire.FRAME.unpack_from(received)
             end = wire.FRAME.size + size
             if len(received) < end:
                 return
             payload = bytes(received[wire.FRAME.size : end])
             del received[:end]
+            self.handler_s += handler_ns / 1e9
             if self.started.done():
                 self._owner.answered(self, payload, failed=kind == wire.FUNCTION_ERROR)
             elif kind == wire.READY:

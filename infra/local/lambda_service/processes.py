@@ -38,6 +38,7 @@ class FunctionNote:
     template_pid: int | None
     environments: tuple[ProcessNote, ...]
     ended: EndedTotals
+    handler_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,8 @@ def survey(service: LambdaService) -> list[FunctionNote]:
                 if environment.pid
             ),
             ended=dataclasses.replace(pool.source.totals),
+            handler_s=pool.source.totals.handler_s
+            + sum(environment.handler_s for environment in pool.source.environments),
         )
         for pool in service.pools
     ]
@@ -76,12 +79,14 @@ def survey(service: LambdaService) -> list[FunctionNote]:
 def underway(service: LambdaService) -> dict[str, Any]:
     """Build the answer of ``GET /_local/invocations``; call it on the service's event loop.
 
-    The answer has for each function ``started`` (invocations so far) and ``running``: ``request_id`` and ``pid`` of each
-    invocation that is under way.
+    The answer has for each function ``started`` (invocations so far), ``handler_s`` (CPU seconds that the handler itself took
+    in those that were answered, the runtime around it left out) and ``running``: ``request_id`` and ``pid`` of each invocation
+    that is under way.
     """
     return {
         note.function: {
             "started": note.ended.invocations + sum(process.invocations for process in note.environments),
+            "handler_s": note.handler_s,
             "running": [
                 {"request_id": process.request_id, "pid": process.pid} for process in note.environments if process.busy
             ],

@@ -107,6 +107,7 @@ class Runtime:
         self._channel = channel
         self._settings = settings
         self._log_handler = LambdaLogHandler()
+        self._handler_ns = 0
 
     def run(self, handler: faults.Handler | faults.LoadError) -> NoReturn:
         """Serve until the service closes the channel, then end the process; never returns."""
@@ -141,13 +142,17 @@ class Runtime:
         context = LambdaContext(
             request_id=request_id, deadline_ms=deadline_ms, arn=self._settings.arn, environment=os.environ
         )
+        event = json.loads(payload)
+        began_ns = time.process_time_ns()
         try:
-            result = handler(json.loads(payload), context)
+            result = handler(event, context)
         except Exception as exc:  # noqa: BLE001 # whatever a handler raises is its answer
             # The first frame is this file's, which Lambda's own stack traces leave out too.
             trace = exc.__traceback__.tb_next if exc.__traceback__ else None
+            self._handler_ns = time.process_time_ns() - began_ns
             self._fail(faults.error_document(exc, trace, request_id))
             return
+        self._handler_ns = time.process_time_ns() - began_ns
         try:
             answer = faults.to_json(result)
         except (TypeError, ValueError) as exc:
@@ -163,4 +168,4 @@ class Runtime:
         self._send(wire.FUNCTION_ERROR, json.dumps(document).encode())
 
     def _send(self, kind: int, payload: bytes) -> None:
-        self._channel.sendall(wire.FRAME.pack(len(payload), kind) + payload)
+        self._channel.sendall(wire.FRAME.pack(len(payload), kind, self._handler_ns) + payload)

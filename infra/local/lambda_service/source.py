@@ -25,6 +25,7 @@ class EndedTotals:
     environments: int = 0
     invocations: int = 0
     cpu_s: float = 0.0
+    handler_s: float = 0.0
     max_rss_bytes: int = 0
 
 
@@ -157,6 +158,7 @@ class EnvironmentSource:
         self.totals.environments += 1
         self.totals.invocations += environment.invocations
         self.totals.cpu_s += ended.cpu_s
+        self.totals.handler_s += environment.handler_s
         self.totals.max_rss_bytes = max(self.totals.max_rss_bytes, ended.max_rss_bytes)
         environment.process_ended(ended)
 

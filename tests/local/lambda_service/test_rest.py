@@ -262,9 +262,11 @@ async def test_what_is_under_way(
     visitor = await meeting.next()
     running = {"request_id": response["ResponseMetadata"]["RequestId"], "pid": visitor.pid}
     assert await asyncio.to_thread(look) == {
-        "meet": {"started": 1, "running": [running]},
-        "echo": {"started": 0, "running": []},
+        "meet": {"started": 1, "handler_s": 0.0, "running": [running]},
+        "echo": {"started": 0, "handler_s": 0.0, "running": []},
     }
     visitor.let_go()
     assert await service.drain(10)
-    assert (await asyncio.to_thread(look))["meet"] == {"started": 1, "running": []}
+    ended = (await asyncio.to_thread(look))["meet"]
+    assert (ended["started"], ended["running"]) == (1, [])
+    assert ended["handler_s"] > 0
