@@ -67,6 +67,10 @@ def test_functions_are_measured_with_variables_of_the_right_form(templates):
 def test_a_process_that_is_left_running_would_be_seen():
     """By the mark that all processes of a rehearsal carry."""
     environ = {**os.environ, MARK_NAME: "a-rehearsal"}
-    with subprocess.Popen([sys.executable, "-c", "input()"], env=environ, stdin=subprocess.PIPE) as process:
+    command = [sys.executable, "-c", "print(flush=True); input()"]
+    with subprocess.Popen(command, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()  # until then its environment may not be there to be read
         assert _left_running("a-rehearsal") == [process.pid]
         assert _left_running("another") == []
+        process.communicate(b"\n")

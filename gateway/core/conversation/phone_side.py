@@ -69,6 +69,7 @@ class PhoneSide:
     _stored_seq: int = -1
     _owes_ack: bool = False
     _is_elsewhere: bool = False
+    _is_taken_up: bool = False
     _refused_until_ms: float = 0.0
     _known_from_ms: float = 0.0
     _heard_from_ms: int = -1
@@ -93,7 +94,7 @@ class PhoneSide:
 
     def take_up(self, start: Start, connection_id: str, connected_at_ms: int, seq: int, now_ms: float) -> None:
         """Go on with the phone of a lost relay, by the last connection known; it may have another by now."""
-        self.start = start
+        self.start, self._is_taken_up = start, True
         self.last_heard_ms = now_ms
         self._stored_seq = seq
         self.downlink.speak_at(start.out_rate)
@@ -274,7 +275,8 @@ class PhoneSide:
     def _is_start_of_lost(self, start: Start) -> bool:
         """Whether a session that was taken up began with this: its progress leaves out what may differ."""
         return (
-            self.start is not None
+            self._is_taken_up
+            and self.start is not None
             and start.model_copy(update={"region": self.start.region, "client": None}) == self.start
         )
 

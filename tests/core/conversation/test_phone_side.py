@@ -81,9 +81,14 @@ def test_what_belongs_to_a_connection_may_get_lost_before_a_session(message):
     assert not scene.posts
 
 
-def test_a_start_that_differs_is_refused_and_changes_nothing(scene):
+@pytest.mark.parametrize(
+    "other",
+    [{"out_rate": 8000}, {"voice": "olivia"}, {"client": "another"}, {"region": "eu-west-1"}],
+    ids=lambda o: next(iter(o)),
+)
+def test_a_start_that_differs_is_refused_and_changes_nothing(scene, other):
     """Also on a newer connection, which is the one that is told."""
-    scene.say({**START, "out_rate": 8000}, "b", 2)
+    scene.say({**START, **other}, "b", 2)
     assert [error["code"] for error in scene.told("error", "b")] == ["already_started"]
     assert "bye" not in kinds(scene, "a")
 
