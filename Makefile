@@ -32,7 +32,8 @@ up: setup ## Start the local cloud and keep it until Ctrl-C
 # The tests of the deployed cloud compile serverless.yml, where there is a Node.js to do it with.
 test: setup ## Run the tests
 	@[ -e $(NPM) ] || ! command -v npm >/dev/null || $(MAKE) -s $(NPM) || echo "No packages for Node.js: some tests are skipped."
-	@$(PYTHON) -m pytest
+	@$(PYTHON) -m pytest -q -n 2 --dist worksteal tests/core
+	@$(PYTHON) -m pytest --ignore tests/core
 
 check: setup ## Formatter, linter, types, published contract
 	$(BIN)/ruff format --check .
