@@ -48,7 +48,7 @@ from gateway.core.messages import ByeReason, GoAway, LagChoice, Module, Start
 from gateway.core.nova_events import AudioOutput, Fault
 
 _LOOK_EVERY_MS: Final = 100.0
-"""Least time from one `tick` to another that only a message of a flowing talk calls for; `Conversation.handle` says what that delays."""
+"""Least time between two looks that only messages of a flowing talk call for: `Conversation.handle` says what may be late."""
 
 _BEFORE_TALK = (State.IDLE, State.ADMITTING, State.CONNECTING)
 _BEFORE_END = (State.ADMITTING, State.CONNECTING, State.TALKING)
@@ -174,11 +174,12 @@ class Conversation:
     def handle(self, event: Input, now_ms: float) -> None:
         """Take what happened.
 
-        Speech is passed on, and answered with a post, at once. While a talk flows, a `tick` follows only from
-        `_LOOK_EVERY_MS` after the last one on. What a message of the phone, a post's end or a piece of Maya's speech brings about
-        beside that may so be late: what is told or asked about the lag, what the watch thinks of a stream, and the clock of the
-        part, which goes on when a phone that was away is heard. Late by 100 ms and the time until the next event or moment: a frame's length
-        while the phone speaks, `ack_every_ms` while it does not. Whatever has a moment of its own is done at it.
+        Speech is passed on, and the next post made, at once. While a talk flows, a `tick` follows only from `_LOOK_EVERY_MS`
+        after the last one on. What a message of the phone, a post's end or a piece of Maya's speech brings about beside
+        that may so be late: what is told or asked about the lag, what the watch thinks of a stream, and the clock of the
+        part, which goes on when a phone that was away is heard. Late by 100 ms at most, and the time until the next event
+        or moment: a frame's length while the phone speaks, `ack_every_ms` while it does not. Whatever has a moment of its
+        own is done at it.
         """
         if self.state is not State.ENDED:
             self._handlers[type(event)](event, now_ms)
