@@ -1,4 +1,4 @@
-"""Clients that mean harm, written once: for tests, for the bench (``make hostile``), and by hand (``python -m tests.hostile``)."""
+"""Clients that mean harm, written once: for tests and for the bench (``make hostile``)."""
 
 from tests.hostile.callers import KINDS, Hostile
 
