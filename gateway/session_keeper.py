@@ -7,15 +7,13 @@ from typing import Final
 
 from gateway.core.conversation.actions import StoreProgress
 from gateway.core.conversation.inputs import ProgressSettled
+from gateway.core.lease import LEASE_MS
 from gateway.ports import Services
 
 RENEW_EVERY_S: Final = 2.0
 
 LEASES_TO_A_LINE: Final = 4
 """A line is held for five times as long as a lease."""
-
-LEASE_MS: Final = 6_000
-"""As `gateway.adapters.sessions` has it."""
 
 
 class SessionKeeper:

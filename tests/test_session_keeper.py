@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from gateway import session_keeper
-from gateway.adapters.sessions import LEASE_MS
 from gateway.core.conversation.actions import StoreProgress
 from gateway.core.errors import ServiceUnavailable
+from gateway.core.lease import LEASE_MS
 from gateway.session_keeper import SessionKeeper
 
 

@@ -12,9 +12,7 @@ from typing import Any, Final
 
 from gateway.adapters.redis_client import RedisClient, Script, key_of, redis_errors
 from gateway.adapters.redis_courier import Courier
-
-LEASE_MS: Final = 6_000
-"""A lease that is not renewed for so long is free; a relay renews its own every 2 s."""
+from gateway.core.lease import LEASE_MS
 
 EPOCH_EXPIRE_S: Final = 86_400
 SESSION_EXPIRE_S: Final = 3_600

@@ -10,8 +10,9 @@ from redis.asyncio.cluster import RedisCluster
 
 from gateway.adapters.redis_client import RedisClient, key_of, make_client
 from gateway.adapters.redis_courier import Courier
-from gateway.adapters.sessions import LEASE_MS, SESSION_EXPIRE_S, Lease, Sessions
+from gateway.adapters.sessions import SESSION_EXPIRE_S, Lease, Sessions
 from gateway.core.errors import AccessRefused, ServiceUnavailable
+from gateway.core.lease import LEASE_MS
 from gateway.settings import redis_settings
 
 ANN = "ann"

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-LEASE_MS = 6_000.0
+from gateway.core.lease import LEASE_MS
+
 START_LOCK_MS = 5_000.0
 _WAKES_AFTER_END = ("start", "resume")
 
