@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 
 import hiredis
 
-from gateway.adapters.redis_dial import dial
+from gateway.adapters.redis_dial import authentication, dial, moved_to
 from gateway.core.errors import RemoteError
 from gateway.settings import RedisSettings
 
@@ -75,9 +75,7 @@ class Courier:
 
     async def _introduce(self, connection: "_Connection") -> None:
         settings = self._settings
-        greetings: list[tuple[str | int, ...]] = []
-        if settings.password:
-            greetings.append(("AUTH", settings.username or "default", settings.password))
+        greetings: list[tuple[str | int, ...]] = [*authentication(settings)]
         if settings.database:
             greetings.append(("SELECT", settings.database))
         for greeting in greetings:
@@ -87,10 +85,9 @@ class Courier:
 
     def _learn(self, error: str) -> None:
         """Note where the slot is now; the connection to where it was is of no more use."""
-        word, _, rest = error.partition(" ")
-        host, _, port = rest.rpartition(" ")[2].rpartition(":")
-        if word == "MOVED" and port.isdigit() and self._connection is not None:
-            self._address = (host or self._address[0], int(port))
+        moved = moved_to(error)
+        if moved is not None and self._connection is not None:
+            self._address = (moved[0] or self._address[0], moved[1])
             self._connection.cut()
 
 

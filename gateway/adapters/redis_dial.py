@@ -1,4 +1,4 @@
-"""Connections to Redis whose bytes a protocol of ours reads."""
+"""Connections to Redis whose bytes a protocol of ours reads: how they begin, and where a reply says to go instead."""
 
 import asyncio
 import ssl
@@ -21,3 +21,19 @@ async def dial[P: asyncio.Protocol](settings: RedisSettings, address: tuple[str,
     except (OSError, TimeoutError) as error:  # ssl.SSLError is an OSError
         raise ServiceUnavailable(f"Redis: {type(error).__name__}") from None
     return protocol
+
+
+def authentication(settings: RedisSettings) -> list[tuple[str, ...]]:
+    """Return the commands that a connection says first: none where there is no password."""
+    return [("AUTH", settings.username or "default", settings.password)] if settings.password else []
+
+
+def moved_to(error: str) -> tuple[str, int] | None:
+    """Return host, empty for the same as before, and port of the node that has the slot now; None where an error says nothing of it.
+
+    Args:
+        error: the text of an error reply (valkey.io/topics/cluster-spec).
+    """
+    word, _, rest = error.partition(" ")
+    host, _, port = rest.rpartition(" ")[2].rpartition(":")
+    return (host, int(port)) if word == "MOVED" and port.isdigit() else None

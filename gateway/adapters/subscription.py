@@ -11,7 +11,7 @@ from typing import Any, Final, cast
 
 import hiredis
 
-from gateway.adapters.redis_dial import dial
+from gateway.adapters.redis_dial import authentication, dial, moved_to
 from gateway.core.errors import AccessRefused, RemoteError, ServiceUnavailable
 from gateway.settings import RedisSettings
 
@@ -77,9 +77,7 @@ class Subscription(asyncio.Protocol):
     async def confirm(self, settings: RedisSettings, channel: str) -> None:
         """Ask for the channel, and wait until Redis has confirmed it; raises as `subscribe` does."""
         # hiredis declares a command to be of one word.
-        commands: list[Any] = [("SSUBSCRIBE", channel)]
-        if settings.password:
-            commands.insert(0, ("AUTH", settings.username or "default", settings.password))
+        commands: list[Any] = [*authentication(settings), ("SSUBSCRIBE", channel)]
         assert self._transport is not None
         self._transport.write(b"".join(hiredis.pack_command(command) for command in commands))
         try:
@@ -160,10 +158,9 @@ class Subscription(asyncio.Protocol):
 
 def _meaning(reply: str) -> RemoteError:
     """Say what an error reply means. Its text may quote the command, so no more of it is told than what is known."""
-    word, _, rest = reply.partition(" ")
-    host, _, port = rest.rpartition(" ")[2].rpartition(":")
-    if word == "MOVED" and port.isdigit():
-        return SlotMoved(host, int(port))
-    if word in _REFUSALS:
+    moved = moved_to(reply)
+    if moved is not None:
+        return SlotMoved(*moved)
+    if reply.partition(" ")[0] in _REFUSALS:
         return AccessRefused("Redis refuses this user or this command")
     return ServiceUnavailable("Redis refuses to subscribe")
