@@ -3,6 +3,7 @@
 import gc
 import tracemalloc
 from dataclasses import replace
+from itertools import pairwise
 from typing import Final
 
 import pytest
@@ -103,9 +104,13 @@ def test_a_service_to_which_silence_is_nothing_loses_only_silence() -> None:
     world.check_transcript()
 
 
-def allocated_after(scene: Scene, frames: int) -> int:
-    """Let the phone send so many frames, and return how many bytes are held then."""
-    for _ in range(frames):
+FRAMES: Final = 300
+"""In one measure of what is held: half a minute of speech."""
+
+
+def allocated_bytes_after(scene: Scene) -> int:
+    """Let the phone send `FRAMES` frames, and return how many bytes are held then."""
+    for _ in range(FRAMES):
         scene.wait(100, talking=True)
         scene.actions.clear()
         scene.posts.clear()
@@ -114,7 +119,11 @@ def allocated_after(scene: Scene, frames: int) -> int:
 
 
 def test_nothing_grows_with_the_frames() -> None:
-    """A thousand frames more, and not one byte a frame more is held (I6)."""
+    """Half a minute more, and less than one byte a frame more is held (I6).
+
+    What is kept for each frame is kept in every half minute. The runner's own threads and caches, which the
+    same counter sees, add theirs now and then: so the quietest of six half minutes decides.
+    """
     plan = replace(build_plan("full").part(1), time_limit_s=10_000.0)
     never = 1e6
     scene = Scene(
@@ -128,8 +137,7 @@ def test_nothing_grows_with_the_frames() -> None:
     ).talk()
     tracemalloc.start()
     try:
-        before = allocated_after(scene, 300)
-        after = allocated_after(scene, 1_000)
+        held = [allocated_bytes_after(scene) for _ in range(7)]
     finally:
         tracemalloc.stop()
-    assert after - before < 1_000
+    assert min(after - before for before, after in pairwise(held)) < FRAMES
