@@ -25,10 +25,10 @@ class NovaLine:
     Args:
         stream_id: the core's number for it.
         services: the world.
-        feed: tells the core what happened.
+        feed: tells the core what happened at once, in order.
     """
 
-    def __init__(self, stream_id: int, services: Services, feed: Callable[[Input], None]) -> None:
+    def __init__(self, stream_id: int, services: Services, feed: Callable[..., None]) -> None:
         self._stream_id = stream_id
         self._services = services
         self._feed = feed
@@ -106,11 +106,22 @@ class NovaLine:
     async def _receive(self, stream: NovaStream) -> None:
         try:
             while (payload := await stream.receive()) is not None:
-                self._feed(StreamSaid(self._stream_id, parse_event(payload)))
+                self._take(payload, stream)
             fault = Fault.STREAM_LOST
         except Exception as error:  # noqa: BLE001 - as above
             fault = self._fault(error)
         self._ended(fault)
+
+    def _take(self, payload: bytes, stream: NovaStream) -> None:
+        """Tell the core of an event and of all that came with it: what follows from them is worked out once."""
+        said: list[Input] = []
+        more: bytes | None = payload
+        try:
+            while more is not None:
+                said.append(StreamSaid(self._stream_id, parse_event(more)))
+                more = stream.receive_now()
+        finally:
+            self._feed(*said)
 
     def _fault(self, error: Exception) -> Fault:
         if isinstance(error, RemoteError):

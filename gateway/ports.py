@@ -23,6 +23,9 @@ class NovaStream(Protocol):
     async def send(self, event: bytes) -> None:
         """Send an event, after waiting for room; raises `RemoteError`."""
 
+    def receive_now(self) -> bytes | None:
+        """Return the JSON of the next event if it is here already; raises as `receive` does."""
+
     async def receive(self) -> bytes | None:
         """Return the next event, None at the stream's end; raises `RemoteError`."""
 

@@ -19,7 +19,6 @@ from typing import Any, Final
 from gateway.core.assessment import Assessment
 from gateway.core.conversation import Conversation, ConversationSettings, State
 from gateway.core.conversation.actions import (
-    Action,
     Admit,
     AskMicro,
     CloseStream,
@@ -161,9 +160,9 @@ class Relay:
         self._spawn(self._keeper.release())
         self.feed(ShutdownAsked(replaced=True))
 
-    def feed(self, event: Input) -> None:
-        """Tell the core what happened and do what it asks; never raises."""
-        self._step(partial(self.conversation.handle, event))
+    def feed(self, *events: Input) -> None:
+        """Tell the core what happened, in order, and do what it asks; never raises."""
+        self._step(partial(self.conversation.handle_all, events))
 
     def broke(self, error: BaseException) -> None:
         """Something in here broke: bring the conversation to an end in order, or, where that breaks, too, at once."""
@@ -235,13 +234,13 @@ class Relay:
 
     def _step(self, step: Callable[[float], None]) -> None:
         """Let the core take a step, do what it asks for, and wind the timer; but nothing while the lease is in doubt."""
-        if self._keeper.in_doubt:
+        now_ms = self._now_ms()
+        if self._keeper.in_doubt(now_ms):
             self._held.append(step)
             return
-        now_ms = self._now_ms()
         self._guarded(step, now_ms)
         for action in self.conversation.take_actions():
-            self._guarded(self._do, action)
+            self._guarded(self._doers[type(action)], action)
         self._guarded(self._arm, now_ms)
 
     def _guarded[T](self, call: Callable[[T], None], argument: T) -> None:
@@ -253,9 +252,6 @@ class Relay:
             call(argument)
         except Exception as error:  # noqa: BLE001 - see above
             self.broke(error)
-
-    def _do(self, action: Action) -> None:
-        self._doers[type(action)](action)
 
     def _now_ms(self) -> float:
         """The loop's clock; rounded, since a second times a thousand may fall short of the millisecond it was made of."""

@@ -64,10 +64,9 @@ class SessionKeeper:
 
     # The lease
 
-    @property
-    def in_doubt(self) -> bool:
+    def in_doubt(self, now_ms: float) -> bool:
         """Whether it is too long ago that the lease was known to be ours."""
-        return self.held and self._now_ms() >= self._sure_until_ms
+        return now_ms >= self._sure_until_ms and self.held
 
     async def keep(self) -> None:
         """Renew what is held while it is ours; the line, which is another key, must not keep the lease from it."""

@@ -62,8 +62,8 @@ class Held:
     def failure(self, event: str, error: BaseException, fields: Mapping[str, str | float]) -> None:
         raise AssertionError(event) from error
 
-    def feed(self, event: Input) -> None:
-        self.happened.append(event)
+    def feed(self, *events: Input) -> None:
+        self.happened.extend(events)
         self.changed.set()
 
     def of(self, kind: type[Any]) -> list[Any]:

@@ -54,6 +54,7 @@ class FakeStream:
         self.send_error: Exception | None = None
         self.credentials_expire_at_s: float | None = None
         self._events: asyncio.Queue[bytes | Exception | None] = asyncio.Queue()
+        self._ended = False
 
     def send_now(self, event: bytes) -> bool:
         if self.blocked or self.crowded:
@@ -72,8 +73,16 @@ class FakeStream:
         self.sent.append(event)
         self._changed.set()
 
+    def receive_now(self) -> bytes | None:
+        if self._ended or self._events.empty():
+            return None
+        return self._taken(self._events.get_nowait())
+
     async def receive(self) -> bytes | None:
-        event = await self._events.get()
+        return None if self._ended else self._taken(await self._events.get())
+
+    def _taken(self, event: bytes | Exception | None) -> bytes | None:
+        self._ended = event is None
         if isinstance(event, Exception):
             raise event
         return event
@@ -518,6 +527,17 @@ async def test_what_a_stream_says_is_heard():
         stream._events.put_nowait(b"{")
         stream.says(textOutput={"contentId": "m", "content": "Hello.", "role": "ASSISTANT"})
         await held.world.until(lambda: len(held.world.posts("transcript")) == 2)
+        held.relay.deaf()
+
+
+async def test_what_a_stream_said_before_it_broke_is_heard():
+    """Though both came at once: the last words first, then that it has ended."""
+    async with holding() as held:
+        stream = await held.talk()
+        stream.says(textOutput={"contentId": "m", "content": "Hello.", "role": "ASSISTANT"})
+        stream.ends(StreamLost("reset"))
+        await held.world.until(lambda: len(held.world.streams) == 2)
+        assert len(held.world.posts("transcript")) == 2
         held.relay.deaf()
 
 

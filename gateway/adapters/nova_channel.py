@@ -179,7 +179,13 @@ class Channel:
             if not chunks:
                 await self._wait(self._reader, within_s, "the service says nothing")
             self._reader = None
-        piece = chunks.popleft()
+        return self.read_now()
+
+    def read_now(self) -> bytes:
+        """Return the next piece of the response's body if it has come already, else nothing."""
+        if not self._chunks:
+            return b""
+        piece = self._chunks.popleft()
         self._give_credit(len(piece))
         return piece
 

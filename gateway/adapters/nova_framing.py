@@ -19,6 +19,8 @@ from collections.abc import Callable
 from hashlib import sha256
 from typing import Any, Final
 
+import pydantic_core
+
 from gateway.adapters.sigv4 import Second, Seconds
 
 MAX_FRAME_BYTES: Final = 1024 * 1024
@@ -190,7 +192,7 @@ class FrameReader:
 
 def _chunk_bytes(payload: bytes) -> bytes | None:
     try:
-        encoded = json.loads(payload).get("bytes")
+        encoded = pydantic_core.from_json(payload).get("bytes")
         return None if encoded is None else a2b_base64(encoded)
     except (ValueError, AttributeError, TypeError, RecursionError):
         raise FramingError("payload of an event is malformed") from None

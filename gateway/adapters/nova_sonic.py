@@ -98,6 +98,15 @@ class NovaStream:
         except (ChannelBrokenError, ChannelSilentError, FramingError) as error:
             raise _lost(error) from None
 
+    def receive_now(self) -> bytes | None:
+        """Return the JSON of the next event if it is here already; raises as `receive` does."""
+        try:
+            return self._receiver.receive_bytes_now()
+        except ServiceFaultError as error:
+            raise _refused(error.fault_type, error.message) from None
+        except FramingError as error:
+            raise _lost(error) from None
+
     async def close(self) -> None:
         """End the stream and cut its connection, within the time limit whatever state it is in; never raises.
 

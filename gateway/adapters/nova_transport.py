@@ -239,6 +239,20 @@ class StreamReceiver(EventReceiver[InvokeModelWithBidirectionalStreamOutputChunk
             self._frames.feed(piece)
         return event
 
+    def receive_bytes_now(self) -> bytes | None:
+        """Return the JSON of the next event if it has come already.
+
+        Raises:
+            ServiceFaultError: the service ended the stream with an error.
+            FramingError: what came cannot be read.
+        """
+        while (event := self._frames.next_event()) is None:
+            piece = self._channel.read_now()
+            if not piece:
+                return None
+            self._frames.feed(piece)
+        return event
+
     async def close(self) -> None:
         """Nothing to do: the channel is closed by who opened the stream."""
 

@@ -90,6 +90,32 @@ async def test_a_conversation_both_ways(open_sonic: OpenSonic) -> None:
         await stream.close()
 
 
+async def test_events_that_have_come_are_read_without_waiting(open_sonic: OpenSonic) -> None:
+    """In order with those that are waited for, and what the service ended the stream with after them."""
+
+    async def script(stream: ServerStream) -> None:
+        await stream.next_event()
+        stream.respond()
+        await stream.send(event_frame(b"one") + event_frame(b"two"))
+        await stream.send(event_frame(b"three") + exception_frame("validationException", "no"))
+        await stream.end()
+
+    async with open_sonic(script) as (_server, sonic):
+        stream = await sonic.open([HELLO])
+
+        async def next_event() -> bytes | None:
+            now = stream.receive_now()
+            return await stream.receive() if now is None else now
+
+        assert await stream.receive() == b"one"
+        assert stream.receive_now() == b"two"
+        assert await next_event() == b"three"
+        with pytest.raises(RemoteError):
+            await next_event()
+        assert stream.receive_now() is None
+        await stream.close()
+
+
 async def test_events_that_need_not_wait_go_at_once_and_the_others_are_refused(open_sonic: OpenSonic) -> None:
     """`send_now` keeps the order of `send`, and takes nothing while the service takes nothing."""
     heard: list[bytes] = []

@@ -5,7 +5,7 @@ streams, `NovaSide` reads them and `StreamKeeper` decides about them, `Dialogue`
 gathers the notes, `Ending` brings everything home, `Succession` passes it all to another relay if this one is lost. This module joins them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from gateway.core.assessment import Assessment
@@ -172,7 +172,11 @@ class Conversation:
         return self._course.state
 
     def handle(self, event: Input, now_ms: float) -> None:
-        """Take what happened.
+        """Take what happened, as `handle_all` does."""
+        self.handle_all((event,), now_ms)
+
+    def handle_all(self, events: Sequence[Input], now_ms: float) -> None:
+        """Take what happened at once, in order.
 
         Speech is passed on, and the next post made, at once. While a talk flows, a `tick` follows only from `_LOOK_EVERY_MS`
         after the last one on. What a message of the phone, a post's end or a piece of Maya's speech brings about beside
@@ -181,19 +185,30 @@ class Conversation:
         or moment: a frame's length while the phone speaks, `ack_every_ms` while it does not. Whatever has a moment of its
         own is done at it.
         """
-        if self.state is not State.ENDED:
+        flows = now_ms < self._look_at_ms
+        for event in events:
+            if self._course.state is State.ENDED:
+                return
             self._handlers[type(event)](event, now_ms)
-            if now_ms < self._look_at_ms and self._flows(event):
-                self._post(now_ms)
-            else:
-                self.tick(now_ms)
+            flows = flows and self._flows(event)
+        if flows:
+            self._post(now_ms)
+        else:
+            self.tick(now_ms)
 
     def _flows(self, event: Input) -> bool:
-        """Whether an event is one of the thirty a second of a talk that goes on, after each of which only a post is due."""
-        if self.state is not State.TALKING:
+        """Whether an event is one of the thirty a second of a talk that goes on, after each of which only a post is due.
+
+        None of them sets an alarm or another moment to come, but for those that may be late.
+        """
+        if self._course.state is not State.TALKING:
             return False
-        sound = isinstance(event, StreamSaid) and isinstance(event.event, AudioOutput)
-        return sound or isinstance(event, PhoneSaid | PostSettled)
+        kind = type(event)
+        if kind is PhoneSaid:
+            return self._phone.said_nothing_new
+        if kind is StreamSaid:
+            return type(event.event) is AudioOutput  # type: ignore[union-attr]
+        return kind is PostSettled or kind is ProgressSettled
 
     def tick(self, now_ms: float) -> None:
         """Let time pass."""
@@ -208,11 +223,11 @@ class Conversation:
         self._ending.follow(now_ms)
         self._look_at_ms = now_ms + _LOOK_EVERY_MS
         self._has_steady = False
+        for aside in self._phone.asides.take(now_ms):
+            self._course.act(aside)
         self._post(now_ms)
 
     def _post(self, now_ms: float) -> None:
-        for aside in self._phone.asides.take(now_ms):
-            self._course.act(aside)
         post = self._downlink.poll(now_ms)
         if post is not None:
             self._course.act(post)
@@ -224,23 +239,22 @@ class Conversation:
 
     def next_timer_ms(self, now_ms: float) -> float | None:
         """When `tick` is due though nothing happens; None when the conversation has ended."""
-        if self.state is State.ENDED:
+        if self._course.state is State.ENDED:
             return None
         if not self._has_steady:
             self._steady_ms, self._has_steady = self._next_steady_ms(now_ms), True
-        moments = (
-            self._alarms.next_ms(),
-            self._phone.next_timer_ms(),
-            self._phone.asides.next_timer_ms(),
-            self._downlink.next_timer_ms(now_ms),
-            self._steady_ms,
-        )
-        return min([moment for moment in moments if moment is not None], default=None)
+        steady_ms, post_ms = self._steady_ms, self._downlink.next_timer_ms(now_ms)
+        if steady_ms is None or post_ms is None:
+            return steady_ms if post_ms is None else post_ms
+        return min(steady_ms, post_ms)
 
     def _next_steady_ms(self, now_ms: float) -> float | None:
         """The next of the moments that a talk which flows does not bring forward: they stand from one `tick` to the next."""
         talking = self.state is State.TALKING
         moments = (
+            self._alarms.next_ms(),
+            self._phone.next_timer_ms(),
+            self._phone.asides.next_timer_ms(),
             self._lag.next_timer_ms(now_ms),
             self._invigilator.next_timer_ms() if talking else None,
             self._streams.next_timer_ms() if talking else None,

@@ -6,7 +6,6 @@ no piece ever waits for a timer but the one that would be too far ahead of the l
 """
 
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -33,10 +32,11 @@ _MENTIONS: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class _Sound:
-    """Speech that waits: `pcm` is base64."""
+    """Speech that waits: `pcm` is base64, and lasts `sound_ms`."""
 
     turn: int
     pcm: str
+    sound_ms: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +126,7 @@ class Downlink:
         self.detach()
         self._connection_id = connection_id
         self._not_before_ms = 0.0
+        self._mentioned_last = True  # so that `ready`, which has a number, comes before everything that has none
 
     def detach(self) -> None:
         """The phone is away: what has a number waits, what has none is lost."""
@@ -192,8 +193,9 @@ class Downlink:
 
     def say(self, turn: int, pcm: str) -> None:
         """Queue speech of a turn, base64. Over the bound, the oldest unsent turn is cut."""
-        self._ordered.append(_Sound(turn, pcm))
-        self._unsent_ms += self._sound_ms(pcm)
+        sound = self._sound(turn, pcm)
+        self._ordered.append(sound)
+        self._unsent_ms += sound.sound_ms
         if self._unsent_ms > self._settings.unsent_ms:
             oldest = next(item.turn for item in self._ordered if isinstance(item, _Sound))
             self._drop_unsent(oldest)
@@ -254,7 +256,7 @@ class Downlink:
         if self._connection_id is None or self._posting or now_ms < self._not_before_ms:
             return None
         self._posted = None
-        data = self._next_data(now_ms)
+        data = self._next_data(now_ms) if self._has_some(now_ms) else None
         if data is None:
             return None
         self._posting = True
@@ -268,13 +270,18 @@ class Downlink:
             return self._not_before_ms
         if self._closing:
             return None
-        moments = []
-        if self._ordered:
-            moments.append(now_ms + max(0.0, self._too_far_by_ms(now_ms)))
-        due = self._outbox.next_due_ms
-        if due is not None:
-            moments.append(due)
-        return min(moments, default=None)
+        due_ms = self._outbox.next_due_ms
+        if not self._ordered:
+            return due_ms
+        at_ms = now_ms + self._too_far_by_ms(now_ms)
+        return at_ms if due_ms is None else min(at_ms, due_ms)
+
+    def _has_some(self, now_ms: float) -> bool:
+        """Whether anything waits, or is to be sent again: mostly nothing does."""
+        if self._ordered or self._mentions or self._urgent or self._again:
+            return True
+        due_ms = self._outbox.next_due_ms
+        return due_ms is not None and due_ms <= now_ms
 
     def _next_data(self, now_ms: float) -> str | None:
         """Messages with and without a number take turns: on a line that takes long, none keeps the other waiting."""
@@ -296,7 +303,7 @@ class Downlink:
         if isinstance(head, _Notice):
             self._ordered.popleft()
             return self._number(head, now_ms)
-        return self._number_sound(head.turn, self._take_piece(head.turn), now_ms)
+        return self._number_sound(self._take_piece(head.turn), now_ms)
 
     def _next_again(self, now_ms: float) -> str | None:
         if not self._again:
@@ -315,11 +322,10 @@ class Downlink:
         self._posted = self._outbox.append(_Sent(data, notice.turn, 0.0), duration_ms=0.0, now_ms=now_ms)
         return data
 
-    def _number_sound(self, turn: int, pcm: str, now_ms: float) -> str:
-        sound_ms = self._sound_ms(pcm)
-        number = self._outbox.next_number
-        data = encode_audio_down(epoch=self._epoch, n=number, turn=turn, rate=self._rate, pcm=pcm)
-        self._posted = self._outbox.append(_Sent(data, turn, sound_ms), duration_ms=sound_ms, now_ms=now_ms)
+    def _number_sound(self, piece: _Sound, now_ms: float) -> str:
+        number, sound_ms = self._outbox.next_number, piece.sound_ms
+        data = encode_audio_down(epoch=self._epoch, n=number, turn=piece.turn, rate=self._rate, pcm=piece.pcm)
+        self._posted = self._outbox.append(_Sent(data, piece.turn, sound_ms), duration_ms=sound_ms, now_ms=now_ms)
         self._ahead_ms = self.ahead_ms(now_ms) + sound_ms
         self._ahead_at_ms = now_ms
         return data
@@ -330,7 +336,7 @@ class Downlink:
         too_far_by_ms = self.ahead_ms(now_ms) + self._piece_ms - self._settings.ahead_ms
         return too_far_by_ms if too_far_by_ms > _CRUMB_MS else 0.0
 
-    def _take_piece(self, turn: int) -> str:
+    def _take_piece(self, turn: int) -> _Sound:
         """Take up to one piece of the turn's speech. Base64 joins only where no padding stands between."""
         room = self._piece_chars
         taken: list[str] = []
@@ -343,25 +349,22 @@ class Downlink:
                 if taken:
                     self._ordered.appendleft(head)
                     break
-                self._ordered.appendleft(_Sound(turn, head.pcm[room:]))
-                head = _Sound(turn, head.pcm[:room])
+                self._ordered.appendleft(self._sound(turn, head.pcm[room:]))
+                head = self._sound(turn, head.pcm[:room])
             taken.append(head.pcm)
             room -= len(head.pcm)
-        pcm = "".join(taken)
-        self._unsent_ms = max(0.0, self._unsent_ms - self._sound_ms(pcm)) if self._ordered else 0.0
-        return pcm
+        piece = self._sound(turn, "".join(taken))
+        self._unsent_ms = max(0.0, self._unsent_ms - piece.sound_ms) if self._ordered else 0.0
+        return piece
 
     @property
     def _piece_chars(self) -> int:
         samples = int(self._rate * self._piece_ms / 1000)
         return samples // 3 * 8  # three samples are six bytes are eight characters of base64
 
-    def _sound_ms(self, pcm: str) -> float:
-        return pcm_duration_ms(pcm, self._rate)
+    def _sound(self, turn: int, pcm: str) -> _Sound:
+        return _Sound(turn, pcm, pcm_duration_ms(pcm, self._rate))
 
     def _drop_unsent(self, turn: int) -> None:
         self._ordered = deque(item for item in self._ordered if item.turn != turn)
-        self._unsent_ms = sum(self._waiting_sound())
-
-    def _waiting_sound(self) -> Iterator[float]:
-        return (self._sound_ms(item.pcm) for item in self._ordered if isinstance(item, _Sound))
+        self._unsent_ms = sum(item.sound_ms for item in self._ordered if isinstance(item, _Sound))

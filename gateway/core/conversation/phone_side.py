@@ -36,6 +36,9 @@ from gateway.core.wire import check_audio, parse_up, pcm_duration_ms
 
 _ERROR_EVERY_MS: Final = 1_000.0
 
+_ROUTINE: Final = frozenset({AudioUp, AckUp, Ping, Pong})
+"""What a phone says many times a minute while all is well."""
+
 
 @dataclass(slots=True)
 class PhoneSide:
@@ -49,6 +52,7 @@ class PhoneSide:
         watcher: is told what messages say about the line.
         connection_id: the newest connection, open or not.
         connected_at_ms: when API Gateway opened it, wall clock.
+        said_nothing_new: the last message was one of those that a talk is full of, and set nothing else going.
     """
 
     settings: ConversationSettings
@@ -64,6 +68,7 @@ class PhoneSide:
     watcher: PhoneWatcher | None = None
     connection_id: str = ""
     connected_at_ms: int = -1
+    said_nothing_new: bool = False
     _error_at_ms: float | None = None
     _ack_at_ms: float = 0.0
     _stored_seq: int = -1
@@ -83,10 +88,13 @@ class PhoneSide:
 
     def said(self, message: PhoneSaid, now_ms: float) -> None:
         """Take a message from any connection of the learner."""
+        self.said_nothing_new = False
         if self._is_elsewhere or self._is_too_much(message, now_ms):
             return
         try:
-            self._take(message, parse_up(message.body), now_ms)
+            said = parse_up(message.body)
+            self._take(message, said, now_ms)
+            self.said_nothing_new = type(said) in _ROUTINE and not self.uplink.taking_up and self.downlink.is_known
         except (SessionGone, Busy) as error:
             self._turn_away(message.connection_id, error, now_ms)
         except ProtocolError as error:

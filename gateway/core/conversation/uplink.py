@@ -33,6 +33,15 @@ class Frame:
     sound_ms: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Arrived:
+    """A frame that has come: `captured_ms` is where it begins in capture time."""
+
+    pcm: str
+    sound_ms: float
+    captured_ms: float
+
+
 class RateGuard:
     """Notices a phone that sends faster than anybody speaks.
 
@@ -118,7 +127,7 @@ class Uplink:
 
     def __init__(self, settings: ConversationSettings) -> None:
         self._settings = settings
-        self._inbox: Inbox[AudioUp] = Inbox(window=settings.window_frames)
+        self._inbox: Inbox[_Arrived] = Inbox(window=settings.window_frames)
         self._guard = RateGuard(settings)
         self._rate = 16_000
         self._gap_pending = False
@@ -210,15 +219,15 @@ class Uplink:
         Raises:
             TooFast: the phone sends faster than anybody speaks.
         """
+        sound_ms = pcm_duration_ms(audio.pcm, self._rate)
         self.replayed, is_new = False, not self._inbox.has(audio.seq)
         if is_new:
-            self._guard.check(audio.t, self._sound_ms(audio.pcm), now_ms)
+            self._guard.check(audio.t, sound_ms, now_ms)
         if self._taking_up:
             self._see(audio.seq, now_ms)
-        sound_ms = self._sound_ms(audio.pcm)
         if is_new and audio.seq != self.next_seq and self._early_ms + sound_ms > self._most_early_ms:
             return []
-        frames = self._in_order(self._inbox.receive(audio.seq, audio))
+        frames = self._in_order(self._inbox.receive(audio.seq, _Arrived(audio.pcm, sound_ms, audio.t)))
         if is_new and self._inbox.has(audio.seq):
             self._early_ms += sound_ms
             self.replayed = self._guard.took(sound_ms, now_ms)
@@ -239,26 +248,21 @@ class Uplink:
             self._oldest_seen = seq
         self._oldest_seen = min(self._oldest_seen, seq)
 
-    def _in_order(self, released: list[AudioUp]) -> list[Frame]:
+    def _in_order(self, released: list[_Arrived]) -> list[Frame]:
         frames: list[Frame] = []
         for taken in released:
             self._taking_up = False
-            frames += self._gap_before(taken)
-            sound_ms = self._sound_ms(taken.pcm)
-            self._early_ms -= sound_ms
-            frames.append(Frame(taken.pcm, sound_ms))
-            self._captured_to_ms = taken.t + sound_ms
+            if self._gap_pending:
+                frames += self._gap_before(taken)
+            self._early_ms -= taken.sound_ms
+            frames.append(Frame(taken.pcm, taken.sound_ms))
+            self._captured_to_ms = taken.captured_ms + taken.sound_ms
         return frames
 
-    def _gap_before(self, audio: AudioUp) -> list[Frame]:
-        if not self._gap_pending:
-            return []
+    def _gap_before(self, frame: _Arrived) -> list[Frame]:
         self._gap_pending = False
-        missing_ms = min(audio.t - (self._captured_to_ms or 0.0), self._settings.replay_ms)
+        missing_ms = min(frame.captured_ms - (self._captured_to_ms or 0.0), self._settings.replay_ms)
         pieces = max(0, round(missing_ms / _SILENCE_PIECE_MS))
         samples = int(self._rate * _SILENCE_PIECE_MS / 1000)
         silence = base64.b64encode(bytes(2 * samples)).decode("ascii")
         return [Frame(silence, _SILENCE_PIECE_MS)] * pieces
-
-    def _sound_ms(self, pcm: str) -> float:
-        return pcm_duration_ms(pcm, self._rate)

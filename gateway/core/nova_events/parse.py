@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Final
 
+import pydantic_core
+
 from gateway.core.nova_events.build import Role, utf8
 from gateway.core.nova_events.events import (
     AudioOutput,
@@ -51,7 +53,7 @@ def parse_event(payload: bytes) -> OutputEvent:
         payload: The chunk's JSON, ``{"event": {name: fields}}``.
     """
     try:
-        document = json.loads(payload)
+        document = _document(payload)
     except (ValueError, RecursionError):
         return MalformedEvent("not JSON")
     envelope = document.get("event") if isinstance(document, dict) else None
@@ -67,6 +69,14 @@ def parse_event(payload: bytes) -> OutputEvent:
         return reader(fields)
     except _WrongFieldError as error:
         return MalformedEvent(f"{name}.{error}")
+
+
+def _document(payload: bytes) -> object:
+    """Read JSON in one pass of pydantic-core's; what it refuses may still be JSON with half a surrogate pair."""
+    try:
+        return pydantic_core.from_json(payload)
+    except ValueError:
+        return json.loads(payload)
 
 
 def _completion_start(fields: _Fields) -> OutputEvent:

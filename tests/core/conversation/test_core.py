@@ -8,10 +8,19 @@ from gateway.core.assessment import Assessment, Basis, PartNotes, join_parts, pa
 from gateway.core.assessment.text import COMMENT_BYTES, POINT_BYTES, SUMMARY_BYTES
 from gateway.core.conversation import State
 from gateway.core.conversation.actions import Admit, Finish, OpenStream, SendEvents
-from gateway.core.conversation.inputs import Admission, AdmissionSettled, ShutdownAsked
+from gateway.core.conversation.inputs import Admission, AdmissionSettled, ShutdownAsked, StreamSaid
 from gateway.core.conversation.invigilator import Invigilator
 from gateway.core.messages import MAX_MESSAGE_BYTES
-from gateway.core.nova_events import AudioOutput, ContentEnd, ContentKind, StopReason
+from gateway.core.nova_events import (
+    AudioOutput,
+    ContentEnd,
+    ContentKind,
+    ContentStart,
+    Role,
+    Stage,
+    StopReason,
+    TextOutput,
+)
 from tests.core.conversation.scene import EPOCH, GOOD_CALL, SESSION, START, Scene
 
 
@@ -244,6 +253,40 @@ def test_the_largest_assessment_fits_a_message():
     [told] = scene.told("assessment")
     assert Assessment.model_validate(told["assessment"]) == largest
     assert len(str(told).encode()) < MAX_MESSAGE_BYTES
+
+
+def test_what_happens_at_once_is_taken_in_order_and_looked_at_once(monkeypatch):
+    """As if it had come one after the other; nothing is taken after the end."""
+    scene, other = Scene().talk(), Scene().talk()
+    looks: list[float] = []
+    follow = Invigilator.follow
+
+    def noting(invigilator: Invigilator, now_ms: float) -> bool:
+        looks.append(now_ms)
+        over: bool = follow(invigilator, now_ms)
+        return over
+
+    monkeypatch.setattr(Invigilator, "follow", noting)
+    sound = AudioOutput("a", base64.b64encode(bytes(480)).decode(), 480)
+    said = [
+        ContentStart("t", ContentKind.TEXT, Role.ASSISTANT, Stage.SPECULATIVE),
+        TextOutput("t", Role.ASSISTANT, "Where do you live?"),
+        ContentStart("a", ContentKind.AUDIO, Role.ASSISTANT, None),
+        sound,
+        ContentEnd("a", ContentKind.AUDIO, StopReason.END_TURN),
+    ]
+    events = [StreamSaid(1, one) for one in said]
+    scene.conversation.handle_all(events, scene.now_ms)
+    assert len(looks) == 1
+    for event in events:
+        other.conversation.handle(event, other.now_ms)
+    assert len(looks) > 2
+    for one in (scene, other):
+        one.wait(1_000)
+    assert scene.told("transcript")[-1]["text"] == "Where do you live?"
+    assert scene.told() == other.told()
+    scene.conversation.handle_all([ShutdownAsked(replaced=True), *events], scene.now_ms)
+    assert scene.conversation.state is State.ENDED
 
 
 def test_while_a_talk_flows_the_whole_is_looked_at_ten_times_a_second(monkeypatch):

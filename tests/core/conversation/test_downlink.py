@@ -283,7 +283,19 @@ def test_messages_with_and_without_number_take_turns(link):
         link.say(1, sound(250))
         kinds.append(posted(link)["type"])
         link.settled(PostOutcome.DELIVERED, 0.0, 0.0)
-    assert kinds == ["pong", "audio"] * 5
+    assert kinds == ["audio", "pong"] * 5
+
+
+def test_what_has_a_number_comes_first_on_a_connection(link):
+    """So `ready` is the first that an app reads there, whatever else is due at that moment."""
+    link.mention(PongDown(epoch=7, id=1, at=0.0))
+    link.tell_now(Status, state="listening")
+    posted(link)
+    link.settled(PostOutcome.DELIVERED, 0.0, 0.0)
+    link.attach("phone-2")
+    link.mention(PongDown(epoch=7, id=2, at=0.0))
+    link.tell_now(Interrupted, turn=3)
+    assert [message["type"] for message in drain(link)][:2] == ["interrupted", "pong"]
 
 
 def test_an_acknowledgement_takes_the_place_of_the_one_before(link):
