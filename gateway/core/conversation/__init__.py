@@ -7,7 +7,7 @@
                        v                     StreamKeeper
     Post <------- Downlink <--- Dialogue <--- NovaSide <--- StreamSaid (Nova Sonic)
                                    |
-                  Invigilator ---> Examiner ---> Ending ---> AssessmentDesk ---> Save
+      Sitting --> Invigilator ---> Examiner ---> Ending ---> AssessmentDesk ---> Save
 """
 
 from gateway.core.conversation.core import Conversation

@@ -43,7 +43,7 @@ class PhoneEvents(Protocol):
     def phone_flooded(self, connection_id: str, now_ms: float) -> None:
         """A connection sends more messages than any app has to; nothing more of it is heard."""
 
-    def phone_failed(self, error: ProtocolError, now_ms: float) -> None:
+    def failed(self, error: ProtocolError, now_ms: float) -> None:
         """The phone made an error that ends the conversation."""
 
 

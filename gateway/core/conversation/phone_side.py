@@ -46,6 +46,7 @@ class PhoneSide:
 
     Attributes:
         asides: what other connections are told.
+        events: is told what messages mean; set before the first one comes.
         start: the session's first message, None before it.
         open: the conversation takes and acknowledges audio.
         last_heard_ms: when the phone last said something that could be read.
@@ -60,8 +61,8 @@ class PhoneSide:
     support_code: str
     downlink: Downlink
     uplink: Uplink
-    events: PhoneEvents
     asides: Asides
+    events: PhoneEvents = field(init=False)
     start: Start | None = None
     open: bool = False
     last_heard_ms: float = 0.0
@@ -137,7 +138,7 @@ class PhoneSide:
     def _complain(self, connection_id: str, error: ProtocolError, now_ms: float) -> None:
         """Tell a connection of its error, at most once a second; of one that ends the conversation `bye` tells."""
         if error.fatal:
-            self.events.phone_failed(error, now_ms)
+            self.events.failed(error, now_ms)
         elif self._error_at_ms is None or now_ms - self._error_at_ms >= _ERROR_EVERY_MS:
             self._error_at_ms = now_ms
             told = Error.of(error, epoch=self.epoch)
@@ -152,7 +153,7 @@ class PhoneSide:
         Where it is the phone's own connection, the app has lost track of its session, and that ends.
         """
         if connection_id == self.downlink.connection_id:
-            self.events.phone_failed(error, now_ms)
+            self.events.failed(error, now_ms)
         elif not self.asides.is_parting(connection_id):
             self.asides.tell(connection_id, Error.of(error, epoch=self.epoch))
             self.asides.part_from(connection_id, "failed", now_ms)

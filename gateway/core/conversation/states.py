@@ -74,6 +74,12 @@ TABLE: Final[dict[State, dict[Event, State]]] = {
     State.ENDED: {},
 }
 
+BEFORE_TALK: Final = (State.IDLE, State.ADMITTING, State.CONNECTING)
+"""Maya has not been heard."""
+
+BEFORE_END: Final = (State.ADMITTING, State.CONNECTING, State.TALKING)
+"""The test has begun, and its end has not."""
+
 
 def next_state(state: State, event: Event) -> State:
     """Return where the table leads.

@@ -226,7 +226,7 @@ class Scene:
         self.wait(300, talking=True)
         self.maya()
         self.learner()
-        self.maya(self.conversation._settings.plan.part(1).closing)
+        self.maya(self.conversation._course.settings.plan.part(1).closing)
         self.open()
         self.call_tool(1)
         self.wait(200, talking=True)

@@ -114,7 +114,7 @@ def test_parts_that_nobody_assessed_are_assessed_at_the_end():
     scene.wait(300, talking=True)
     scene.maya()
     scene.learner()
-    scene.maya(scene.conversation._settings.plan.part(1).closing)
+    scene.maya(scene.conversation._course.settings.plan.part(1).closing)
     scene.open()
     scene.lose(1)
     scene.tell_micro_failed(1)

@@ -43,7 +43,7 @@ def test_the_last_part_ends_the_test():
     """There is no other to go to."""
     scene = Scene().begin()
     scene.part_two()
-    plan = scene.conversation._settings.plan
+    plan = scene.conversation._course.settings.plan
     scene.learner()
     scene.maya(plan.part(2).closing)
     scene.open()

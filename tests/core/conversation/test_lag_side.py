@@ -373,7 +373,7 @@ def test_skip_waits_for_a_part_that_is_being_assessed():
     scene = Far()
     scene.talk()
     scene.learner()
-    scene.maya(scene.conversation._settings.plan.part(1).closing)
+    scene.maya(scene.conversation._course.settings.plan.part(1).closing)
     scene.open()
     scene.wait(200, talking=True)
     assert scene.conversation._desk.pending

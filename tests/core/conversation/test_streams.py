@@ -24,7 +24,7 @@ def told(scene: Scene, words: str, stream: int | None = None) -> int:
 
 def close_part_one(scene: Scene, *, ends: bool = True) -> None:
     scene.learner()
-    scene.maya(scene.conversation._settings.plan.part(1).closing, ends=ends)
+    scene.maya(scene.conversation._course.settings.plan.part(1).closing, ends=ends)
 
 
 # --- Lost streams ---------------------------------------------------------------------------------------------------
@@ -218,7 +218,7 @@ def test_a_stream_that_never_says_a_word_is_given_up():
         if scene.conversation._line.successor is not None:
             scene.open()
         assert scene.now_ms < 120_000
-    assert openings(scene) == 1 + scene.conversation._settings.retries
+    assert openings(scene) == 1 + scene.conversation._course.settings.retries
     assert told(scene, BEGIN, 2) == 1
 
 
@@ -488,7 +488,7 @@ def test_a_next_part_that_cannot_be_opened_is_not_tried_for_ever():
         if scene.conversation._line.successor is not None:
             scene.lose(scene.newest_stream, Fault.OVERLOADED)
         scene.wait(100, talking=True)
-    assert openings(scene) == 2 + scene.conversation._settings.retries
+    assert openings(scene) == 2 + scene.conversation._course.settings.retries
     assert "reconnecting" in [status["state"] for status in scene.told("status")]
     assert scene.state is State.ASSESSING
     scene.call_tool(1)
@@ -502,7 +502,7 @@ def test_the_next_parts_stream_does_not_take_over_from_a_lost_one():
     scene.lose()
     scene.open()
     scene.wait(300, talking=True)
-    scene.maya(scene.conversation._settings.plan.part(1).closing, ends=False)
+    scene.maya(scene.conversation._course.settings.plan.part(1).closing, ends=False)
     scene.wait(100, talking=True)
     following = scene.newest_stream
     scene.lose()
