@@ -9,22 +9,18 @@ fewer of them.
 import binascii
 from typing import Final, assert_never
 
+from client_sim.connection import Connection
 from client_sim.downlink import Downlink, Passing
 from client_sim.events import (
     Action,
     Begin,
     Captured,
     Chosen,
-    Close,
     Closed,
-    Connect,
-    Dropped,
     Event,
     Measured,
     Opened,
-    Over,
     Received,
-    RefreshToken,
     Refused,
     Resumed,
     Show,
@@ -38,7 +34,7 @@ from client_sim.lag_question import LagQuestion
 from client_sim.phone_settings import PhoneFigures, PhoneSettings
 from client_sim.playback import Playback
 from client_sim.repeats import Repeats, Request
-from client_sim.states import CONNECTED, State, Step, after
+from client_sim.states import CONNECTED, State
 from client_sim.uplink import Uplink
 from gateway.core import messages as maya
 from gateway.core.messages import Message
@@ -46,8 +42,6 @@ from gateway.core.wire import encode
 
 _OPENING: Final = frozenset({Request.OPEN})
 _LIVE: Final = frozenset({Request.STOP, Request.LAG_CHOICE})
-_UNAUTHORIZED: Final = 401
-_FORBIDDEN: Final = 403
 
 
 class Phone:
@@ -61,7 +55,6 @@ class Phone:
     def __init__(self, settings: PhoneSettings, speaker: Playback) -> None:
         self._settings = settings
         self.speaker = speaker
-        self.state = State.NEW
         self.figures = PhoneFigures()
         self.uplink = Uplink(rate=settings.rate, hold_ms=settings.hold_ms)
         self.status: maya.Status | None = None
@@ -70,23 +63,17 @@ class Phone:
         self._frames = FrameLength()
         self._repeats = Repeats()
         self._actions: list[Action] = []
-        self._connection = 0
+        self._connection = Connection(settings, self._heartbeat, self._repeats, self._act)
         self._seen_ready_of: int | None = None
-        self._resume_within_ms = settings.resume_within_ms
         self._question = LagQuestion(self._repeats)
         self._stopped = False
-        self._bye: maya.Bye | None = None
-        self._failure: str | None = None
-        self._fatal = False
-        self._refused_status: int | None = None
-        # Deadlines; None where nothing is awaited.
-        self._retry_at_ms: float | None = None
-        self._give_up_at_ms: float | None = None
-        self._heard_at_ms = 0.0
-        self._dropped_at_ms = 0.0
-        self._tries = 0
 
     # What the shell asks
+
+    @property
+    def state(self) -> State:
+        """Where the phone stands."""
+        return self._connection.state
 
     @property
     def microphone_on(self) -> bool:
@@ -112,14 +99,13 @@ class Phone:
         """Take in what happened."""
         match event:
             case Received(connection, text):
-                if connection == self._connection and self.state in CONNECTED:
-                    self._heard_at_ms = now_ms
+                if self._connection.hears(connection, now_ms):
                     self._receive(text, now_ms)
             case Captured(pcm):
                 if self.microphone_on:
                     self.uplink.capture(pcm, now_ms)
             case Begin() | Opened() | Refused() | Closed():
-                self._handle_connection(event, now_ms)
+                self._connection.handle(event, now_ms)
             case Suspended(gap_ms):
                 self.uplink.suspend(gap_ms)
             case Chosen(choice):
@@ -130,7 +116,10 @@ class Phone:
                 pass
             case _:
                 assert_never(event)
-        self._check_deadlines(now_ms)
+        self._connection.check_deadlines(now_ms)
+
+    def _act(self, action: Action) -> None:
+        self._actions.append(action)
 
     def take_actions(self) -> list[Action]:
         """What the shell has to do now, in order; each is returned once."""
@@ -168,101 +157,7 @@ class Phone:
 
     def next_timer_ms(self) -> float | None:
         """When the phone wants a `Tick` though nothing happens."""
-        moments = [self._retry_at_ms, self._give_up_at_ms, self._silent_at_ms()]
-        return min((moment for moment in moments if moment is not None), default=None)
-
-    # The connection
-
-    def _step(self, step: Step) -> bool:
-        """Move along the table; returns whether the step means anything here."""
-        state = after(self.state, step)
-        if state is None:
-            return False
-        self.state = state
-        if state is State.OVER:
-            self._retry_at_ms = self._give_up_at_ms = None
-            self._repeats.clear()
-            reason = self._bye.reason if self._bye else None
-            self._actions.append(Over(reason, self._failure, self._refused_status))
-        return True
-
-    def _handle_connection(self, event: Begin | Opened | Refused | Closed, now_ms: float) -> None:
-        if isinstance(event, Begin):
-            if self._step(Step.BEGIN) and not (self._stopped and self._step(Step.GIVE_UP)):
-                self._give_up_at_ms = now_ms + self._settings.start_within_ms
-                self._connect()
-        elif event.connection != self._connection:
-            pass  # it is about a connection that another has replaced
-        elif isinstance(event, Opened):
-            self._opened(now_ms)
-        elif isinstance(event, Refused):
-            self._refused(event, now_ms)
-        else:
-            self._closed(event, now_ms)
-
-    def _connect(self) -> None:
-        self._connection += 1
-        self._actions.append(Connect(self._connection))
-
-    def _opened(self, now_ms: float) -> None:
-        if not self._step(Step.OPENED):
-            return
-        self._heard_at_ms = now_ms
-        self._heartbeat.connected()
-        self._repeats.open(Request.OPEN)
-        if self.state is State.RESUMING:
-            patience_ms = now_ms + self._settings.answer_within_ms
-            self._give_up_at_ms = max(self._give_up_at_ms or 0.0, patience_ms)
-
-    def _refused(self, event: Refused, now_ms: float) -> None:
-        self._failure = event.reason
-        self._refused_status = event.status
-        if event.status == _FORBIDDEN:
-            self._step(Step.DENIED)
-        elif self._step(Step.REFUSED) and self.state is State.AWAY:
-            if event.status == _UNAUTHORIZED:
-                self._actions.append(RefreshToken())
-            self._retry_at_ms = now_ms + self._back_off_ms()
-
-    def _closed(self, event: Closed, now_ms: float) -> None:
-        if self._fatal and self._step(Step.GIVE_UP):
-            return
-        if not self._step(Step.DROPPED) or self.state is State.OVER:
-            return
-        self._actions.append(Dropped(event.code))
-        self._dropped_at_ms = now_ms
-        self._tries = 0
-        self._retry_at_ms = now_ms
-        if self._seen_ready_of is not None:
-            self._give_up_at_ms = now_ms + self._resume_within_ms
-
-    def _back_off_ms(self) -> float:
-        wait_ms = min(self._settings.retry_first_ms * 2.0**self._tries, self._settings.retry_longest_ms)
-        self._tries += 1
-        return wait_ms * (0.5 + 0.5 * self._settings.jitter)
-
-    def _silent_at_ms(self) -> float | None:
-        return self._heard_at_ms + self._settings.silent_line_ms if self.state is State.LIVE else None
-
-    def _check_deadlines(self, now_ms: float) -> None:
-        if self._give_up_at_ms is not None and now_ms >= self._give_up_at_ms:
-            self._give_up_at_ms = None
-            self._fail("the gateway did not answer in time")
-        if self._retry_at_ms is not None and now_ms >= self._retry_at_ms:
-            self._retry_at_ms = None
-            if self._step(Step.RETRY):
-                self._connect()
-        silent_at_ms = self._silent_at_ms()
-        if silent_at_ms is not None and now_ms >= silent_at_ms:
-            self._actions.append(Close(self._connection))
-            self._closed(Closed(self._connection), now_ms)
-
-    def _fail(self, why: str) -> None:
-        if self._bye is None and self._failure is None:
-            self._failure = why
-        connected = self.state in CONNECTED
-        if self._step(Step.GIVE_UP) and connected:
-            self._actions.append(Close(self._connection))
+        return self._connection.next_timer_ms()
 
     # From the learner
 
@@ -271,8 +166,7 @@ class Phone:
             return
         self._stopped = True
         if self._seen_ready_of is None:
-            self._failure = "stopped before the test had begun"
-            self._give_up_at_ms = now_ms
+            self._connection.unwanted(now_ms)
         else:
             self._repeats.open(Request.STOP)
 
@@ -308,24 +202,20 @@ class Phone:
         self._heartbeat.forget_cuts()
         taken_back = self._question.taken_back()
         if taken_back is not None:
-            self._actions.append(Show(taken_back))
+            self._act(Show(taken_back))
 
     def _ready(self, message: maya.Ready, now_ms: float) -> None:
         again = self._seen_ready_of is not None
         new_relay = self._seen_ready_of != message.epoch
         self._seen_ready_of = message.epoch
-        self._resume_within_ms = message.resume_within_s * 1000
         self._frames.limit(message.limits.frame_ms)
         if new_relay:
             self._question.forget()
-        if self._step(Step.READY):
-            self._repeats.answered(Request.OPEN)
-            self._give_up_at_ms = None
-            self._failure = self._refused_status = None
+        if self._connection.ready(message.resume_within_s * 1000):
             frames = self.uplink.rewind(message.next_seq)
             if again:
                 self.figures.reconnects += 1
-                self._actions.append(Resumed(now_ms - self._dropped_at_ms, frames))
+                self._act(Resumed(now_ms - self._connection.dropped_at_ms, frames))
         elif new_relay:
             self.uplink.rewind(message.next_seq)
         else:
@@ -348,7 +238,7 @@ class Phone:
             self._question.asked(message)
         elif isinstance(message, maya.LagCleared):
             self._question.cleared(message)
-        self._actions.append(Show(message))
+        self._act(Show(message))
 
     def _play(self, message: maya.AudioDown, now_ms: float) -> None:
         try:
@@ -373,30 +263,20 @@ class Phone:
                 round_trip_ms = self._heartbeat.answered(ping_id, now_ms)
                 if round_trip_ms is not None:
                     self._frames.measured(round_trip_ms)
-                    self._actions.append(Measured(round_trip_ms))
+                    self._act(Measured(round_trip_ms))
             case maya.Error():
                 self._error(message, now_ms)
             case maya.Bye():
-                self._bye = message
-                self._actions += [Show(message), Close(self._connection)]
-                self._step(Step.BYE)
-                self._give_up_at_ms = now_ms + self._settings.bye_within_ms
+                self._act(Show(message))
+                self._connection.bye(message.reason, now_ms)
 
     def _error(self, message: maya.Error, now_ms: float) -> None:
         self.figures.errors += 1
-        self._actions.append(Show(message))
+        self._act(Show(message))
+        why = f"{message.code}: {message.message}"
         if message.fatal:
-            self._fatal = True
-            self._failure = f"{message.code}: {message.message}"
-            self._repeats.clear()
-            # A test that was under way is assessed before `bye`; who has not begun has nothing to wait for.
-            wait_ms = self._settings.assess_within_ms if self.state is State.LIVE else self._settings.bye_within_ms
-            self._give_up_at_ms = now_ms + wait_ms
+            self._connection.failed(why, now_ms)
         elif self.state is State.LIVE and message.code == "not_started":
-            if self._step(Step.FORGOTTEN):
-                self._repeats.open(Request.OPEN)
-                self._give_up_at_ms = now_ms + self._settings.answer_within_ms
-                self._dropped_at_ms = now_ms
+            self._connection.forgotten(now_ms)
         elif self.state is not State.LIVE and message.ref in ("start", "resume"):
-            self._failure = f"{message.code}: {message.message}"
-            self._give_up_at_ms = now_ms
+            self._connection.turned_away(why, now_ms)

@@ -8,7 +8,7 @@ from client_sim.events import Action, Begin, Captured, Connect, Event, Opened, R
 from client_sim.phone import Phone
 from client_sim.phone_settings import PhoneSettings
 from client_sim.playback import Playback
-from gateway.core.messages import Down, Limits, NumberedDown, Ready, UpMessage
+from gateway.core.messages import Down, LagPrompt, Limits, NumberedDown, Ready, UpMessage
 from gateway.core.wire import encode, parse_up
 
 SESSION = "0b9f3a52-6f0e-4c1d-9a57-2f6f0c9d1e11"
@@ -94,6 +94,11 @@ class Bench:
         fields.setdefault("next_seq", 0)
         fields.setdefault("resume_within_s", 60)
         return self.say(Ready, session_id=SESSION, limits=Limits(conversation_s=810), support_code="K7QX", **fields)
+
+    def ask(self, prompt_id: str = "lag-1") -> list[Action]:
+        """Have the question about the lag arrive."""
+        fields = {"lag_ms": 2_000, "cause": "network", "text": "Continue?", "expires_s": 20}
+        return self.say(LagPrompt, prompt_id=prompt_id, **fields)
 
     def open(self) -> "Bench":
         """Begin and open the connection that the phone asks for."""
