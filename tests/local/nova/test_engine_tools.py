@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from infra.local.nova.actions import ExpectToolResult
-from infra.local.nova.interfaces import Reply, ToolCall, ToolSpec
+from infra.local.nova.interfaces import Reply, ToolCall
 from tests.local.nova.engine_scenes import COUNT, MARKER, SERVICE, talking
 from tests.local.nova.fakes import SILENCE, World, speech_of, with_settings
 
