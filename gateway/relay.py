@@ -56,6 +56,8 @@ _SHUTDOWN_BEFORE_END_S: Final = 60.0
 _MOST_HELD: Final = 16_384
 """Steps that may wait for a renewal of the lease: more than sockets hold for a process that stood still."""
 
+_EARLY_RING_MS: Final = 250.0
+
 _MOST_FAULTS: Final = 8
 """With more faults of our own than this, no orderly end is to be hoped for."""
 
@@ -262,7 +264,7 @@ class Relay:
         self._step(self.conversation.tick)
 
     def _arm(self, now_ms: float) -> None:
-        """See to it that the core is ticked in time. A timer that rings too early is cheaper than one set anew.
+        """See to it that the core is ticked in time. A timer that rings a little too early is cheaper than one set anew.
 
         Timers are set to whole milliseconds: uvloop has no others, and rings early for a fraction, again and again.
         """
@@ -270,7 +272,7 @@ class Relay:
         if at_ms is None or self._finished.is_set():
             return
         if self._timer is not None:
-            if self._timer_at_ms <= at_ms:
+            if 0.0 <= at_ms - self._timer_at_ms <= _EARLY_RING_MS:
                 return
             self._timer.cancel()
         self._timer_at_ms = math.ceil(max(at_ms, now_ms))

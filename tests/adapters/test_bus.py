@@ -273,7 +273,7 @@ async def test_no_confirmation(replies: bytes, error: type[Exception], client: R
     """Whatever else comes in its place, or nothing, opening fails with our error within its time limit."""
     server = await _answering(replies)
     port = server.sockets[0].getsockname()[1]
-    settings = replace(_settings(f"redis://127.0.0.1:{port}"), reply_timeout_s=0.1)
+    settings = replace(_settings(f"redis://127.0.0.1:{port}"), reply_timeout_s=0.5)
     with pytest.raises(error):
         await Bus(settings, client, ANN).open()
     server.close()

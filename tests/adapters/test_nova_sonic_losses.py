@@ -66,7 +66,7 @@ BREAKS = [
 @pytest.mark.parametrize("fault", BREAKS)
 async def test_every_way_to_lose_a_stream(open_sonic: OpenSonic, fault: Script) -> None:
     """What came before is delivered; the loss is told as one; nothing blocks afterwards, and close leaves nothing."""
-    async with open_sonic(lambda stream: _answer_then(stream, fault), receive_timeout_s=0.1) as (server, sonic):
+    async with open_sonic(lambda stream: _answer_then(stream, fault), receive_timeout_s=0.5) as (server, sonic):
         stream = await sonic.open([HELLO])
         assert await stream.receive() == b"chunk"
         with pytest.raises(StreamLost) as lost:

@@ -113,7 +113,7 @@ async def _saying(reply: bytes) -> AsyncIterator[Courier]:
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    courier = Courier(replace(_settings(f"redis://127.0.0.1:{port}"), reply_timeout_s=0.1))
+    courier = Courier(replace(_settings(f"redis://127.0.0.1:{port}"), reply_timeout_s=0.5))
     yield courier
     await courier.close()
     server.close()

@@ -36,7 +36,7 @@ from gateway.core.conversation.invigilator import Invigilator
 from gateway.core.conversation.lag_side import LagSide
 from gateway.core.conversation.line import MayaLine
 from gateway.core.conversation.nova_side import NovaSide
-from gateway.core.conversation.phone_side import PhoneSide
+from gateway.core.conversation.phone_side import EARLY_MS, PhoneSide
 from gateway.core.conversation.settings import ConversationSettings
 from gateway.core.conversation.sitting import Sitting
 from gateway.core.conversation.states import BEFORE_TALK, State
@@ -46,8 +46,8 @@ from gateway.core.conversation.transcript import Transcript
 from gateway.core.conversation.uplink import Uplink
 from gateway.core.nova_events import AudioOutput, Fault
 
-_LOOK_EVERY_MS: Final = 100.0
-"""Least time between two looks that only messages of a flowing talk call for: `Conversation.handle` says what may be late."""
+_LOOK_EVERY_MS: Final = 200.0
+"""Least time between two looks that only messages of a flowing talk call for: `Conversation.handle_all` says what may be late."""
 
 
 class Conversation:
@@ -189,9 +189,9 @@ class Conversation:
         Speech is passed on, and the next post made, at once. While a talk flows, a `tick` follows only from `_LOOK_EVERY_MS`
         after the last one on. What a message of the phone, a post's end or a piece of Maya's speech brings about beside
         that may so be late: what is told or asked about the lag, what the watch thinks of a stream, and the clock of the
-        part, which goes on when a phone that was away is heard. Late by 100 ms at most, and the time until the next event
+        part, which goes on when a phone that was away is heard. Late by 200 ms at most, and the time until the next event
         or moment: a frame's length while the phone speaks, `ack_every_ms` while it does not. Whatever has a moment of its
-        own is done at it.
+        own is done at it, or, where it may be early, with what happens shortly before: to be woken up costs more than it.
         """
         flows = now_ms < self._look_at_ms
         for event in events:
@@ -258,6 +258,8 @@ class Conversation:
             return None
         if not self._has_steady:
             self._steady_ms, self._has_steady = self._next_steady_ms(now_ms), True
+            if self._steady_ms is not None:
+                self._look_at_ms = min(self._look_at_ms, self._steady_ms - EARLY_MS)
         steady_ms, post_ms = self._steady_ms, self._downlink.next_timer_ms(now_ms)
         if steady_ms is None or post_ms is None:
             return steady_ms if post_ms is None else post_ms

@@ -36,6 +36,9 @@ from gateway.core.wire import check_audio, parse_up, pcm_duration_ms
 
 _ERROR_EVERY_MS: Final = 1_000.0
 
+EARLY_MS: Final = 50.0
+"""So much too early an acknowledgement goes with what happens anyhow."""
+
 _ROUTINE: Final = frozenset({AudioUp, AckUp, Ping, Pong})
 """What a phone says many times a minute while all is well."""
 
@@ -339,7 +342,7 @@ class PhoneSide:
         frames = self.uplink.give_up_missing(now_ms)
         if frames:
             self.events.frames_heard(frames, now_ms)
-        if not self.open or self.downlink.connection_id is None or now_ms < self._ack_at_ms:
+        if not self.open or self.downlink.connection_id is None or now_ms < self._ack_at_ms - EARLY_MS:
             return
         self._ack_at_ms = now_ms + self.settings.ack_every_ms
         if not self.downlink.is_known:

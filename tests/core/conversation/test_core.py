@@ -289,7 +289,7 @@ def test_what_happens_at_once_is_taken_in_order_and_looked_at_once(monkeypatch):
     assert scene.conversation.state is State.ENDED
 
 
-def test_while_a_talk_flows_the_whole_is_looked_at_ten_times_a_second(monkeypatch):
+def test_while_a_talk_flows_the_whole_is_looked_at_five_times_a_second(monkeypatch):
     """Between, frames and pieces of Maya's speech are passed on at once all the same, and what else happens is looked at."""
     looks: list[float] = []
     follow = Invigilator.follow
@@ -314,7 +314,7 @@ def test_while_a_talk_flows_the_whole_is_looked_at_ten_times_a_second(monkeypatc
         kept = scene.conversation.next_timer_ms(scene.now_ms)
         scene.conversation._has_steady = False
         assert scene.conversation.next_timer_ms(scene.now_ms) == kept
-    assert 3 <= len(looks) <= 10
+    assert 1 <= len(looks) <= 4
     scene.hear(ContentEnd("a", ContentKind.AUDIO, StopReason.END_TURN))
     assert looks[-1] == scene.now_ms
     scene.wait(1)

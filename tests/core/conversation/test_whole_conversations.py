@@ -80,15 +80,22 @@ def test_barge_in_stops_the_sound_within_a_frame_of_the_signal():
     ids=["speech start only", "marker and stop reason", "marker only", "stop reason only"],
 )
 def test_any_sign_of_barge_in_serves(signs):
-    """Whichever way the model tells of it, what was cut is cut and nothing else."""
+    """Whichever way the model tells of it, what was cut is cut and nothing else.
+
+    A learner who speaks over Maya may do so when she has finished, so several are listened to until one was too early.
+    """
     nova = Settings()
     nova = replace(nova, behaviour=replace(nova.behaviour, **signs))
-    worlds = [World(seed, barge_in=1.0, nova_settings=nova).run() for seed in range(4)]
-    assert any(world.messages(Interrupted) for world in worlds)
-    for world in worlds:
+    interrupted = 0
+    for seed in range(16):
+        world = World(seed, barge_in=1.0, nova_settings=nova).run()
         world.check_heard()
         world.check_played()
         assert world.assessment.status == "complete"
+        interrupted += len(world.messages(Interrupted))
+        if seed >= 3 and interrupted:
+            return
+    pytest.fail("nobody was interrupted")
 
 
 @pytest.mark.parametrize("final_text", ["once", "twice", "never"])

@@ -179,17 +179,17 @@ async def test_a_timeout_kills_the_environment(
     start_service: StartService, function: MakeFunction, meeting: Meeting, logged: Callable[[str], str]
 ) -> None:
     """A function that takes too long is killed, its caller and its log are told after how many seconds."""
-    service = await start_service(function("meet", timeout_s=0.2))
+    service = await start_service(function("meet", timeout_s=1.0))
     invocation = asyncio.ensure_future(call(service, "meet", {"port": meeting.port}))
     visitor = await meeting.next()
     answer, result = await invocation
     assert result.function_error == "Unhandled"
     assert answer == {
         "errorType": "Sandbox.Timedout",
-        "errorMessage": f"RequestId: {result.request_id} Error: Task timed out after 0.20 seconds",
+        "errorMessage": f"RequestId: {result.request_id} Error: Task timed out after 1.00 seconds",
     }
     await visitor.left()
-    assert f"{result.request_id} Task timed out after 0.20 seconds" in logged("meet")
+    assert f"{result.request_id} Task timed out after 1.00 seconds" in logged("meet")
 
 
 async def test_output_goes_to_the_log_folder(
