@@ -124,7 +124,12 @@ def pcm_bytes_count(pcm: str) -> int:
 
 def pcm_duration_ms(pcm: str, rate: int) -> float:
     """Milliseconds of sound in base64 PCM at ``rate`` samples a second."""
-    return pcm_bytes_count(pcm) * 1000 / (rate * BYTES_PER_SAMPLE)
+    return pcm_bytes_ms(pcm_bytes_count(pcm), rate)
+
+
+def pcm_bytes_ms(count: int, rate: int) -> float:
+    """Milliseconds of sound in ``count`` bytes of PCM at ``rate`` samples a second."""
+    return count * 1000 / (rate * BYTES_PER_SAMPLE)
 
 
 def check_audio(audio: AudioUp, rate: int) -> None:

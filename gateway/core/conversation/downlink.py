@@ -14,7 +14,7 @@ from gateway.core.conversation.inputs import PostOutcome
 from gateway.core.conversation.settings import ConversationSettings
 from gateway.core.messages import MAX_INTEGER, AckDown, DownMessage, Interrupted, NumberedDown
 from gateway.core.sequencing import Outbox
-from gateway.core.wire import encode, encode_audio_down, pcm_duration_ms
+from gateway.core.wire import encode, encode_audio_down, pcm_bytes_count, pcm_bytes_ms
 
 _SLOW_RETRY_MS: Final = 250.0
 """The first wait after a post that failed; doubled with each that follows it."""
@@ -32,11 +32,11 @@ _MENTIONS: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class _Sound:
-    """Speech that waits: `pcm` is base64, and lasts `sound_ms`."""
+    """Speech that waits: `pcm` is base64 of `pcm_bytes`."""
 
     turn: int
     pcm: str
-    sound_ms: float
+    pcm_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class Downlink:
         self._acknowledged = -1
         self._is_known = True
         self._not_before_ms = 0.0
-        self._unsent_ms = 0.0
+        self._unsent_bytes = 0
         self._ahead_ms = 0.0
         self._ahead_at_ms = 0.0
 
@@ -118,6 +118,11 @@ class Downlink:
     def unplayed_ms(self, now_ms: float) -> float:
         """How much of Maya's speech the learner has not heard yet, sent or not."""
         return self.ahead_ms(now_ms) + self._unsent_ms
+
+    @property
+    def _unsent_ms(self) -> float:
+        # Counted in whole bytes: a sum of durations that never comes back to 0 would have Maya speak for ever.
+        return pcm_bytes_ms(self._unsent_bytes, self._rate)
 
     # The connection
 
@@ -193,9 +198,9 @@ class Downlink:
 
     def say(self, turn: int, pcm: str) -> None:
         """Queue speech of a turn, base64. Over the bound, the oldest unsent turn is cut."""
-        sound = self._sound(turn, pcm)
+        sound = _sound(turn, pcm)
         self._ordered.append(sound)
-        self._unsent_ms += sound.sound_ms
+        self._unsent_bytes += sound.pcm_bytes
         if self._unsent_ms > self._settings.unsent_ms:
             oldest = next(item.turn for item in self._ordered if isinstance(item, _Sound))
             self._drop_unsent(oldest)
@@ -323,7 +328,7 @@ class Downlink:
         return data
 
     def _number_sound(self, piece: _Sound, now_ms: float) -> str:
-        number, sound_ms = self._outbox.next_number, piece.sound_ms
+        number, sound_ms = self._outbox.next_number, pcm_bytes_ms(piece.pcm_bytes, self._rate)
         data = encode_audio_down(epoch=self._epoch, n=number, turn=piece.turn, rate=self._rate, pcm=piece.pcm)
         self._posted = self._outbox.append(_Sent(data, piece.turn, sound_ms), duration_ms=sound_ms, now_ms=now_ms)
         self._ahead_ms = self.ahead_ms(now_ms) + sound_ms
@@ -349,12 +354,12 @@ class Downlink:
                 if taken:
                     self._ordered.appendleft(head)
                     break
-                self._ordered.appendleft(self._sound(turn, head.pcm[room:]))
-                head = self._sound(turn, head.pcm[:room])
+                self._ordered.appendleft(_sound(turn, head.pcm[room:]))
+                head = _sound(turn, head.pcm[:room])
             taken.append(head.pcm)
             room -= len(head.pcm)
-        piece = self._sound(turn, "".join(taken))
-        self._unsent_ms = max(0.0, self._unsent_ms - piece.sound_ms) if self._ordered else 0.0
+        piece = _sound(turn, "".join(taken))
+        self._unsent_bytes -= piece.pcm_bytes
         return piece
 
     @property
@@ -362,9 +367,10 @@ class Downlink:
         samples = int(self._rate * self._piece_ms / 1000)
         return samples // 3 * 8  # three samples are six bytes are eight characters of base64
 
-    def _sound(self, turn: int, pcm: str) -> _Sound:
-        return _Sound(turn, pcm, pcm_duration_ms(pcm, self._rate))
-
     def _drop_unsent(self, turn: int) -> None:
         self._ordered = deque(item for item in self._ordered if item.turn != turn)
-        self._unsent_ms = sum(item.sound_ms for item in self._ordered if isinstance(item, _Sound))
+        self._unsent_bytes = sum(item.pcm_bytes for item in self._ordered if isinstance(item, _Sound))
+
+
+def _sound(turn: int, pcm: str) -> _Sound:
+    return _Sound(turn, pcm, pcm_bytes_count(pcm))

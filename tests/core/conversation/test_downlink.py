@@ -234,6 +234,23 @@ def test_unsent_speech_is_bounded(link):
     assert drain(link)[0]["type"] == "status"
 
 
+def test_nothing_waits_when_everything_was_sent(link):
+    """Durations that floating point cannot hold add up to nothing in the end, also where a notice still waits behind."""
+    chunks = [base64.b64encode(bytes(2 * samples)).decode() for samples in (1024, 800, 1000, 640) * 5]
+    link.send_pieces_of(60)
+    for chunk in chunks:
+        link.say(1, chunk)
+    link.tell(Status, state="listening")
+    messages, now_ms = [], 0.0
+    while not link.idle and now_ms < 10_000.0:
+        messages += drain(link, now_ms)
+        link.acknowledged(messages[-1]["n"], 0.0, now_ms)
+        now_ms += 100.0
+    assert messages[-1]["type"] == "status"
+    assert pcm(messages) == b"".join(base64.b64decode(chunk) for chunk in chunks)
+    assert link.unplayed_ms(now_ms) == 0.0
+
+
 def test_an_app_that_was_killed_begins_where_ready_says(link):
     """What was sent before is not sent again to an app that cannot place it."""
     link.tell(Status, state="thinking")
