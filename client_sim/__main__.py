@@ -17,7 +17,7 @@ from rich.console import Console
 from client_sim.keys import has_keys, keys
 from client_sim.learner import Manner, TurnTaking
 from client_sim.load import command as load
-from client_sim.network import Connector, connector
+from client_sim.network import Connector, address, connector
 from client_sim.outcome import Outcome
 from client_sim.report import command as report
 from client_sim.screen import LiveScreen, PlainScreen, Screen
@@ -73,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m client_sim", description="The app's side of maya.v1, simulated.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     talk = commands.add_parser("talk", help="hold one conversation with a gateway")
-    talk.add_argument("--url", required=True, help="of the gateway: wss://host/stage")
+    talk.add_argument("--url", required=True, type=address, help="of the gateway: wss://host/stage")
     talk.add_argument(
         "--token",
         default=os.environ.get(TOKEN_VARIABLE),

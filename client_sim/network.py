@@ -1,5 +1,6 @@
 """WebSocket connections to a gateway that speaks maya.v1."""
 
+import argparse
 import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -85,6 +86,21 @@ class _WebSocket:
 
     async def close(self) -> None:
         await self._socket.close()
+
+
+def address(text: str) -> str:
+    """Check the address of a gateway, as an argument of a command.
+
+    Raises:
+        argparse.ArgumentTypeError: it is not that of a WebSocket.
+    """
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme not in ("ws", "wss") or not parts.hostname:
+        raise argparse.ArgumentTypeError("must look like wss://host/stage, or ws:// for a gateway on this machine")
+    return text
 
 
 def connector(ca_file: Path | None = None) -> Connector:

@@ -12,10 +12,12 @@ from rich.text import Text
 
 from client_sim.load.histogram import Histogram
 from client_sim.report.gates import SLIP_LIMIT_MS
+from client_sim.report.reading import failure_of
 from client_sim.report.statistics import percentile
 
 _RECENT: Final = 2_000
 _PLAIN_EVERY_S: Final = 10.0
+_REASONS: Final = 10
 _COLUMNS: Final = (
     "region",
     "talking",
@@ -62,6 +64,7 @@ class Board:
         self._slip = Histogram()
         self._loop = Histogram()
         self._note = ""
+        self._failures: set[str] = set()
         self._told_s = 0.0
         self._at_s = 0.0
         self._live = None if plain else Live(console=console, auto_refresh=False)
@@ -89,6 +92,8 @@ class Board:
             row.round_trip_ms.append(record["ms"])
         elif kind == "call":
             row.counts[f"call {record['ended']}"] += 1
+            if record["ended"] == "failed":
+                self._failed(failure_of(record))
 
     def say(self, text: str) -> None:
         """Show a sentence below the table; by itself where nothing moves."""
@@ -97,6 +102,12 @@ class Board:
             self._console.print(Text(text))
         else:
             self._draw()
+
+    def _failed(self, failure: str) -> None:
+        """Show why a conversation failed, each reason once; a run that goes on for minutes may be aimed at a wrong address."""
+        if failure not in self._failures and len(self._failures) < _REASONS:
+            self.say(f"a conversation failed: {failure}")
+        self._failures.add(failure)
 
     def close(self) -> None:
         """Leave the last table standing."""
@@ -149,11 +160,12 @@ class Board:
     def _head(self) -> str:
         talking = sum(sum(phones.values()) for phones in self._talking.values())
         turns = sum(row.counts["turn"] for row in self._rows.values())
+        failed = sum(row.counts["call failed"] for row in self._rows.values())
         cpu = " + ".join(f"{100 * share:.0f} %" for share in self._cpu.values()) or "-"
         slip = self.slip_p99_ms
         warning = "  NOT VALID: the tester itself is late" if slip is not None and slip > SLIP_LIMIT_MS else ""
         return (
-            f"{_clock(self._at_s)} of {_clock(self._lasts_s)}   {talking} talking   {turns} turns   "
+            f"{_clock(self._at_s)} of {_clock(self._lasts_s)}   {talking} talking   {turns} turns   {failed} failed   "
             f"tester: cpu {cpu}, send slip p99 {_ms(slip, 1)}, event loop p99 {_ms(self._loop.quantile(0.99), 1)}{warning}"
         )
 

@@ -17,6 +17,7 @@ from client_sim.load.records import RunFile, fail_early, manifest
 from client_sim.load.settings import HERE, LAG_THRESHOLD_MS, LoadSettings
 from client_sim.load.speech import utterances_of
 from client_sim.load.tokens import TokenError
+from client_sim.network import address
 from client_sim.regions.profiles import REGIONS, region
 from client_sim.report.document import document, tester
 from client_sim.report.reading import read_run
@@ -26,13 +27,13 @@ FAILED: Final = 1
 MISUSED: Final = 2
 INTERRUPTED: Final = 130
 _REMEDY: Final = (
-    "If the tester was late: fewer phones, longer frames (--frame-ms 200), or a machine with more idle cores."
+    "The tester was late: use fewer phones, longer frames (--frame-ms 200), or a machine with more idle cores."
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
-    parser.add_argument("--url", required=True, help="of the gateway: wss://host/stage")
+    parser.add_argument("--url", required=True, type=address, help="of the gateway: wss://host/stage")
     parser.add_argument(
         "--token-command", required=True, metavar="CMD", help="prints a learner's token; {i} is the phone's number"
     )
@@ -122,7 +123,8 @@ def _verdict(why: str, options: argparse.Namespace) -> int:
         return FAILED
     honest = tester(run)
     if not honest["valid"]:
-        print(f"client_sim: this run is not valid: {honest['why_not']}. {_REMEDY}", file=sys.stderr)
+        remedy = f". {_REMEDY}" if honest["late"] else ""
+        print(f"client_sim: this run is not valid: {honest['why_not']}{remedy}", file=sys.stderr)
         return FAILED
     return INTERRUPTED if why == "interrupted" else 0
 

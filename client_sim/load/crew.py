@@ -186,7 +186,9 @@ class Crew:
         async def one(phone: int) -> str:
             nonlocal got
             async with gate:
-                token = "" if self.stop.is_set() else await fetch_token(self._settings.token_command, phone)
+                if self.stop.is_set():
+                    return ""
+                token = await fetch_token(self._settings.token_command, phone)
             got += 1
             self._say(f"tokens: {got} of {self._settings.phones}")
             return token

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import shlex
+import sys
 from typing import Final
 
 WITHIN_S: Final = 60.0
@@ -46,7 +47,12 @@ async def fetch_token(command: str, phone: int) -> str:
         raise TokenError("the token command is empty")
     try:
         process = await asyncio.create_subprocess_exec(
-            *words, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+            *words,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            # Ctrl-C ends the run in order; a token command that dies of it would look like one that fails.
+            start_new_session=sys.platform != "win32",
         )
     except OSError as error:
         raise TokenError(f"the token command cannot be run: {error.strerror or type(error).__name__}") from None
@@ -61,7 +67,7 @@ async def fetch_token(command: str, phone: int) -> str:
             await process.wait()
     if process.returncode != 0:
         said = " ".join(complaint.decode(errors="replace").split())[-_MOST_WORDS:]
-        raise TokenError(f"the token command failed with {process.returncode}: {said}")
+        raise TokenError(f"the token command failed with {process.returncode}: {said or 'it said nothing'}")
     token = printed.decode(errors="replace").strip()
     if not token or len(token.split()) != 1:
         raise TokenError("the token command printed no token, or more than one word")

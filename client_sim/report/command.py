@@ -9,7 +9,7 @@ from typing import Any, Final
 from client_sim.report.document import document
 from client_sim.report.gates import GATES, with_limits
 from client_sim.report.page import page
-from client_sim.report.reading import Run, RunError, read_run
+from client_sim.report.reading import UNFINISHED, Run, read_run
 
 FAILED: Final = 1
 MISUSED: Final = 2
@@ -41,7 +41,10 @@ def run(options: argparse.Namespace) -> int:
         options.out.mkdir(parents=True, exist_ok=True)
         _write(options.out / DOCUMENT, json.dumps(told, indent=1) + "\n")
         _write(options.out / PAGE, page(runs, told, command=_command(options)))
-    except (RunError, ValueError, OSError) as error:
+    except OSError as error:
+        print(f"client_sim: {error.filename}: {error.strerror}", file=sys.stderr)
+        return MISUSED
+    except ValueError as error:
         print(f"client_sim: {error}", file=sys.stderr)
         return MISUSED
     if options.json:
@@ -57,6 +60,7 @@ def _words(told: dict[str, Any], runs: list[Run], out: Path) -> list[str]:
         for each in told["runs"]
         if not each["tester"]["valid"]
     ]
+    lines += [f"CUT OFF    {each['file']}: {UNFINISHED}" for each in told["runs"] if each["ended"] is None]
     for judged in told["verdict"]["gates"]:
         if judged["verdict"] == "fail":
             sign = ">=" if judged["least"] else "<="

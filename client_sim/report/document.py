@@ -1,12 +1,13 @@
 """Every figure of a report as one JSON document."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from client_sim.load.histogram import Histogram, merged
 from client_sim.report.figures import Group
 from client_sim.report.gates import GATES, SLIP_LIMIT_MS, Gate, judge
-from client_sim.report.reading import Run
+from client_sim.report.reading import Run, failure_of
 from client_sim.report.statistics import SHARES, needed
 
 FORMAT: Final = "maya-report/1"
@@ -67,13 +68,14 @@ def tester(run: Run) -> dict[str, Any]:
     slip_ms, loop_ms = quantiles(slip), quantiles(loop)
     # A run too short for a p99 is judged by its worst frame.
     judged = "p99" if slip_ms["p99"] is not None else "max"
-    late = slip_ms[judged] is not None and slip_ms[judged] > SLIP_LIMIT_MS
+    late = slip_ms[judged] is not None and bool(slip_ms[judged] > SLIP_LIMIT_MS)
     why = f"send slip {judged} is {slip_ms[judged]:.1f} ms; the limit is {SLIP_LIMIT_MS:g} ms" if late else None
     if not slip.total:
-        why = "nothing was sent"
+        why = _why_nothing(run)
     return {
         "valid": why is None,
         "why_not": why,
+        "late": late,
         "send_slip_ms": slip_ms,
         "event_loop_lag_ms": loop_ms,
         "cpu_of_a_core": {
@@ -82,6 +84,16 @@ def tester(run: Run) -> dict[str, Any]:
         },
         "processes": len({second["process"] for second in seconds}),
     }
+
+
+def _why_nothing(run: Run) -> str:
+    """That nothing was sent, and what most conversations failed by."""
+    calls = run.of("call")
+    failures = Counter(failure_of(call) for call in calls if call["ended"] == "failed")
+    if not failures:
+        return "nothing was sent"
+    ((failure, count),) = failures.most_common(1)
+    return f"nothing was sent; {count} of {len(calls)} conversations: {failure}"
 
 
 def quantiles(histogram: Histogram) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any, Final
 
 from client_sim.report.mos import SOURCE, mos
-from client_sim.report.reading import CallKey, Run, call_key
+from client_sim.report.reading import CallKey, Run, call_key, failure_of
 from client_sim.report.statistics import proportion, summary
 
 type Record = dict[str, Any]
@@ -232,13 +232,9 @@ def _conversations(calls: Sequence[Record]) -> Record:
         "n": len(calls),
         **{name: ended[name] for name in ("finished", "stopped", "cut", "failed")},
         "failed_share": proportion(ended["failed"], judged + ended["stopped"]),
-        "failures": dict(Counter(_reason(call) for call in calls if call["ended"] == "failed")),
+        "failures": dict(Counter(failure_of(call) for call in calls if call["ended"] == "failed")),
         "relays_replaced": sum(max(0, call["relays"] - 1) for call in calls),
     }
-
-
-def _reason(call: Record) -> str:
-    return str(call["failure"] or call["bye"] or "no assessment")
 
 
 def _seen_before_s(run: Run, prompt: Record) -> float | None:

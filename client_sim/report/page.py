@@ -10,7 +10,7 @@ from client_sim.report.figures import Group
 from client_sim.report.html import NOTHING, card, cell, ms, table
 from client_sim.report.plots import latency, line
 from client_sim.report.plots.latency import Plot
-from client_sim.report.reading import Run
+from client_sim.report.reading import UNFINISHED, Run
 from client_sim.report.style import SCRIPT, STYLE
 
 _VERDICTS = {
@@ -18,7 +18,7 @@ _VERDICTS = {
     "fail": ("FAIL", "At least one gate has failed."),
     "invalid": (
         "NOT VALID",
-        "The tester itself was too late in at least one run: its figures say more of the tester than of the gateway.",
+        "At least one run does not measure the gateway:",
     ),
 }
 
@@ -53,12 +53,20 @@ def _verdict(told: dict[str, Any]) -> str:
     kind = "invalid" if not verdict["valid"] else "pass" if verdict["passed"] else "fail"
     word, says = _VERDICTS[kind]
     counts = [judged["verdict"] for judged in verdict["gates"]]
-    summary = (
-        f"{counts.count('pass')} gates kept, {counts.count('fail')} not, {counts.count('too few')} without enough samples "
-        "to be judged."
-    )
+    summary = f"{counts.count('pass')} gates kept, {counts.count('fail')} not, {counts.count('too few')} too few."
+    if "too few" in counts:
+        summary += (
+            " Too few: there are not enough samples to judge by. A median needs 20, p95 200, p99 1000; run longer, or with "
+            "more phones."
+        )
+    told_of = [f"{each['file']}: {each['tester']['why_not']}" for each in told["runs"] if not each["tester"]["valid"]]
+    told_of += [f"{each['file']}: {UNFINISHED}" for each in told["runs"] if each["ended"] is None]
+    lines = "".join(f"<br>{escape(each)}" for each in told_of)
     tone = "pass" if kind == "pass" else "fail"
-    return f'<div class="verdict {tone}"><b>{word}</b><div>{escape(says)}<br><span class="soft">{escape(summary)}</span></div></div>'
+    return (
+        f'<div class="verdict {tone}"><b>{word}</b><div>{escape(says)}{lines}<br>'
+        f'<span class="soft">{escape(summary)}</span></div></div>'
+    )
 
 
 def _target(runs: Sequence[Run], told: dict[str, Any]) -> str:

@@ -2,12 +2,13 @@
 
 import json
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 FORMAT: Final = "maya-load/1"
-
+UNFINISHED: Final = "has no end: the run was killed, or the file was not copied whole"
 
 type CallKey = tuple[int, int, str]
 
@@ -70,7 +71,10 @@ def read_run(path: Path) -> Run:
         RunError: it is no run, or damaged in the middle.
         OSError: it cannot be read.
     """
-    lines = path.read_text(encoding="utf-8").split("\n")
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError:
+        raise RunError(f"{path}: is not text") from None
     cut_off = bool(lines and lines[-1].strip())
     whole = [line for line in lines[:-1] if line.strip()]
     if cut_off:
@@ -91,6 +95,11 @@ def read_run(path: Path) -> Run:
             by_call.setdefault(call_key(record), {}).setdefault(record["kind"], []).append(record)
     ended = by_kind["end"][-1]["why"] if by_kind["end"] else None
     return Run(path.name, records[0], dict(by_kind), by_call, ended, cut_off)
+
+
+def failure_of(call: Mapping[str, Any]) -> str:
+    """Why a conversation failed, in the words that its phone had for it."""
+    return str(call["failure"] or call["bye"] or "no assessment")
 
 
 def call_key(record: dict[str, Any]) -> CallKey:

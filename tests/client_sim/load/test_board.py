@@ -5,7 +5,7 @@ import io
 from rich.console import Console
 
 from client_sim.load.board import Board
-from tests.client_sim.report.made import busy, second
+from tests.client_sim.report.made import busy, call, second
 
 
 def board(*, plain):
@@ -36,6 +36,18 @@ def test_a_late_tester_is_told_at_once():
     shown.take(second(12, slip=[9.0] * 50))
     shown.close()
     assert "NOT VALID" in written.getvalue()
+
+
+def test_why_conversations_fail_is_told_once():
+    """Each reason by itself, as soon as it is known; their number with every line."""
+    shown, written = board(plain=True)
+    for failure in ("refused with 401", "unreachable", "refused with 401", None):
+        shown.take(call(5, ended="failed", failure=failure, bye=None))
+    shown.take(second(12))
+    lines = written.getvalue().splitlines()
+    reasons = [line for line in lines if line.startswith("a conversation failed: ")]
+    assert [line.partition(": ")[2] for line in reasons] == ["refused with 401", "unreachable", "no assessment"]
+    assert "4 failed" in lines[-1]
 
 
 def test_plain_lines_come_now_and_then():

@@ -118,21 +118,30 @@ def test_ctrl_c_twice_leaves_at_once(serving, tmp_path, capsys):
     [
         (["--region", "mars"], "no region 'mars'"),
         (["--speech", "missing.wav"], "missing.wav"),
+        (["--url", "https://gateway.example/dev"], "wss://"),
         (["--out", "/no/such/directory/run.jsonl"], "no such directory"),
     ],
 )
 def test_misuse_is_told_before_anything_begins(tmp_path, capsys, more, says):
     """With exit status 2."""
-    assert program.main(load("ws://127.0.0.1:9/dev", tmp_path / "run.jsonl", *more)) == 2
+    try:
+        status = program.main(load("ws://127.0.0.1:9/dev", tmp_path / "run.jsonl", *more))
+    except SystemExit as left:
+        status = left.code
+    assert status == 2
     assert says in capsys.readouterr().err
 
 
 def test_a_run_that_reached_nobody_is_not_valid(tmp_path, capsys):
-    """Exit status 1, though the tester was never late."""
+    """Exit status 1, though the tester was never late; why is said at once and in the end."""
     arguments = load("ws://127.0.0.1:9/dev", tmp_path / "run.jsonl", "--plain")
     arguments[arguments.index("5")] = "0.01"
     assert program.main(arguments) == 1
-    assert "not valid: nothing was sent" in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert "a conversation failed: unreachable" in said.out
+    assert "not valid: nothing was sent" in said.err
+    assert "conversations: unreachable" in said.err
+    assert "late" not in said.err
     run = read_run(tmp_path / "run.jsonl")
     assert run.ended == "time"
     assert "unreachable" in run.of("call")[0]["failure"]

@@ -177,6 +177,7 @@ async def test_a_token_is_what_the_command_prints():
     ("code", "says"),
     [
         ("import sys; sys.exit('no key')", "failed with 1: no key"),
+        ("import sys; sys.exit(3)", "failed with 3: it said nothing"),
         ("pass", "no token"),
         ("print('two words')", "more than one word"),
     ],
@@ -185,6 +186,12 @@ async def test_a_command_without_token_is_told(code, says):
     """With its reason, and without what it printed as a token."""
     with pytest.raises(TokenError, match=says):
         await fetch_token(f'{sys.executable} -c "{code}"', 0)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no sessions of processes")
+async def test_ctrl_c_does_not_reach_the_command():
+    """It belongs to the run, which ends in order: a command that dies of it would count as one that fails."""
+    assert await fetch_token(f'{sys.executable} -c "import os; print(os.getpid() == os.getsid(0))"', 0) == "True"
 
 
 async def test_a_command_that_cannot_run_is_told():

@@ -247,6 +247,15 @@ def test_a_run_whose_tester_was_late_is_not_valid(tmp_path):
     assert not told["verdict"]["passed"]
     empty = document([run(tmp_path, [], "empty.jsonl")])
     assert empty["runs"][0]["tester"]["why_not"] == "nothing was sent"
+    assert [each["tester"]["late"] for each in (*told["runs"], *empty["runs"])] == [True, False, False]
+
+
+def test_a_run_that_sent_nothing_says_what_its_conversations_failed_by(tmp_path):
+    """The reason that most of them had."""
+    failures = ("refused with 401", "unreachable", "refused with 401")
+    calls = [call(5, number=number, ended="failed", failure=why) for number, why in enumerate(failures)]
+    told = document([run(tmp_path, calls)])
+    assert told["runs"][0]["tester"]["why_not"] == "nothing was sent; 2 of 3 conversations: refused with 401"
 
 
 def test_gates_pass_fail_or_have_too_few_samples(tmp_path):

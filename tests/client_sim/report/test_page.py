@@ -173,17 +173,33 @@ def test_an_invalid_run_fails(tmp_path, capsys):
     path = write(tmp_path / "run.jsonl", [*busy(), second(50, slip=[50.0] * 2_000)])
     assert program.main(["report", str(path), "--out", str(tmp_path), "--gate", "false_prompt_share=1"]) == 1
     assert "NOT VALID" in capsys.readouterr().out
-    assert "NOT VALID" in (tmp_path / "report.html").read_text()
+    html = (tmp_path / "report.html").read_text()
+    assert "NOT VALID" in html
+    assert "run.jsonl: send slip p99 is 5" in " ".join(read(html).words)
+
+
+def test_a_run_without_an_end_is_told(tmp_path, capsys):
+    """It is kept, but nobody takes half of a run for all of it."""
+    path = write(tmp_path / "half.jsonl", [*busy(), second(50, slip=[0.1] * 2_000)], ended=None)
+    program.main(["report", str(path), "--out", str(tmp_path)])
+    assert "half.jsonl: has no end" in capsys.readouterr().out
+    assert "half.jsonl: has no end" in " ".join(read((tmp_path / "report.html").read_text()).words)
 
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
-    [(["missing.jsonl"], "missing.jsonl"), (["{good}", "--gate", "nonsense=1"], "no gate")],
+    [
+        (["missing.jsonl"], "missing.jsonl: No such file"),
+        (["{noise}"], "noise.jsonl: is not text"),
+        (["{good}", "--gate", "nonsense=1"], "no gate"),
+    ],
 )
 def test_misuse_is_told(tmp_path, capsys, arguments, says):
     """With exit status 2, and nothing is written."""
     good = write(tmp_path / "good.jsonl", [])
-    arguments = [each.format(good=good) for each in arguments]
+    noise = tmp_path / "noise.jsonl"
+    noise.write_bytes(b"\xff\xfe\x85")
+    arguments = [each.format(good=good, noise=noise) for each in arguments]
     assert program.main(["report", *arguments, "--out", str(tmp_path / "out")]) == 2
     assert says in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
