@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from gateway.core.conversation.inputs import Input, StreamEnded, StreamOpened, StreamSaid
@@ -104,6 +105,7 @@ class NovaLine:
         return self._stream.send_now(event)
 
     async def _receive(self, stream: NovaStream) -> None:
+        stream.listen(partial(self._heard, stream))
         try:
             while (payload := await stream.receive()) is not None:
                 self._take(payload, stream)
@@ -111,6 +113,16 @@ class NovaLine:
         except Exception as error:  # noqa: BLE001 - as above
             fault = self._fault(error)
         self._ended(fault)
+
+    def _heard(self, stream: NovaStream) -> bool:
+        """Take what has come without waking the receiver, which learns only of what ends the stream."""
+        try:
+            payload = stream.receive_now()
+            if payload is not None:
+                self._take(payload, stream)
+        except RemoteError:
+            return False
+        return True
 
     def _take(self, payload: bytes, stream: NovaStream) -> None:
         """Tell the core of an event and of all that came with it: what follows from them is worked out once."""

@@ -23,6 +23,9 @@ class NovaStream(Protocol):
     async def send(self, event: bytes) -> None:
         """Send an event, after waiting for room; raises `RemoteError`."""
 
+    def listen(self, heard: Callable[[], bool]) -> None:
+        """Have `heard` called when something may have come for which `receive` waits; it returns whether it could use it all."""
+
     def receive_now(self) -> bytes | None:
         """Return the JSON of the next event if it is here already; raises as `receive` does."""
 

@@ -58,6 +58,9 @@ class FakeStream:
         self.sent.append(event)
         self._changed.set()
 
+    def listen(self, heard: Callable[[], bool]) -> None:
+        """This one always wakes the receiver."""
+
     def receive_now(self) -> bytes | None:
         if self._ended or self._events.empty():
             return None

@@ -60,6 +60,10 @@ class Channel:
         self._room: asyncio.Future[bool] | None = None
         self._chunks: deque[bytes] = deque()
         self._reader: asyncio.Future[bool] | None = None
+        self._heard: Callable[[], bool] | None = None
+        self._heard_at_s = 0.0
+        self._took_bad = False
+        self._timer: asyncio.TimerHandle | None = None
         self._unread_credit = 0
         self._response: asyncio.Future[tuple[int, Sequence[tuple[str, str]]]] = self._loop.create_future()
         self._completed: asyncio.Future[None] = self._loop.create_future()
@@ -161,8 +165,16 @@ class Channel:
                 await self._wait(self._room, within_s, "the service takes no more")
             self._room = None
 
+    def listen(self, heard: Callable[[], bool]) -> None:
+        """Have `heard` called when something has come for which `read` waits.
+
+        It takes that by `read_now`, within the step of the event loop that brought it: to wake a task and to wind its
+        timer cost twice as much as reading. Where it returns that it could use it all, `read` goes on waiting.
+        """
+        self._heard = heard
+
     async def read(self, within_s: float) -> bytes:
-        """Return the next piece of the response's body, empty once the service has ended it.
+        """Return the next piece of the response's body, empty once the service has ended it or `listen` took a bad one.
 
         Raises:
             ChannelBrokenError: the stream was reset or the connection broke; pieces that came before are returned first.
@@ -170,14 +182,14 @@ class Channel:
         """
         chunks = self._chunks
         while not chunks:
-            if self._remote_ended:
+            if self._remote_ended or self._took_bad:
                 return b""
             if self._broken or self._closed:
                 raise ChannelBrokenError(self._broken or "closed")
             self._reader = self._loop.create_future()
             # The thread looks for a reader after it has appended, so one of the two always sees the other.
             if not chunks:
-                await self._wait(self._reader, within_s, "the service says nothing")
+                await self._wait_for_piece(self._reader, within_s)
             self._reader = None
         return self.read_now()
 
@@ -217,7 +229,7 @@ class Channel:
         else:
             self._connection.close().add_done_callback(lambda _done: self._from_thread(resolve, gone))
         # awscrt's objects refer to each other and to this one; what was not cut here would live on.
-        self._connection = self._stream = None
+        self._connection = self._stream = self._heard = None
         self._chunks.clear()
         self._waiting_writes.clear()
 
@@ -277,11 +289,39 @@ class Channel:
         timer = self._loop.call_later(within_s, resolve, future, _LATE)
         try:
             if await future is _LATE:
-                # Half-open: no polite end will come, and nothing more is worth sending.
-                self._broken = self._broken or what
-                raise ChannelSilentError(what)
+                raise self._silent(what)
         finally:
             timer.cancel()
+
+    async def _wait_for_piece(self, reader: "asyncio.Future[bool]", within_s: float) -> None:
+        self._heard_at_s = self._loop.time()
+        self._timer = self._loop.call_later(within_s, self._look, reader, within_s)
+        try:
+            if await reader is _LATE:
+                raise self._silent("the service says nothing")
+        finally:
+            self._timer.cancel()
+
+    def _look(self, reader: "asyncio.Future[bool]", within_s: float) -> None:
+        """Stop waiting, unless something has been heard meanwhile."""
+        left_s = self._heard_at_s + within_s - self._loop.time()
+        if left_s > 0:
+            self._timer = self._loop.call_later(left_s, self._look, reader, within_s)
+        else:
+            resolve(reader, _LATE)
+
+    def _silent(self, what: str) -> ChannelSilentError:
+        """Half-open: no polite end will come, and nothing more is worth sending."""
+        self._broken = self._broken or what
+        return ChannelSilentError(what)
+
+    def _piece_came(self) -> None:
+        if self._chunks and self._heard is not None:
+            self._heard_at_s = self._loop.time()
+            if self._heard():
+                return
+            self._took_bad = True
+        self._wake_all()
 
     def _give_credit(self, size: int) -> None:
         """Let the service send as much more as was read, in large steps: each one wakes awscrt's thread."""
@@ -311,7 +351,7 @@ class Channel:
     def _on_body(self, chunk: bytes, **_kwargs: Any) -> None:
         self._chunks.append(chunk)
         if self._reader is not None:
-            self._from_thread(self._wake_all)
+            self._from_thread(self._piece_came)
 
     def _on_written(self, _result: object) -> None:
         # A failed write needs no notice of its own: the stream's completion follows and says why.

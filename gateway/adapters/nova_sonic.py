@@ -7,7 +7,7 @@ ever, and hangs when such a stream is closed; the streams here tell the ends apa
 import asyncio
 import contextlib
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, cast
 
 from aws_sdk_bedrock_runtime.client import AsyncBedrockRuntimeClient  # type: ignore[import-untyped, unused-ignore]
@@ -97,6 +97,14 @@ class NovaStream:
             raise _refused(error.fault_type, error.message) from None
         except (ChannelBrokenError, ChannelSilentError, FramingError) as error:
             raise _lost(error) from None
+
+    def listen(self, heard: Callable[[], bool]) -> None:
+        """Have `heard` called when something has come for which `receive` waits, to take it at once by `receive_now`.
+
+        Args:
+            heard: returns whether it could use it all, so that `receive` may go on waiting.
+        """
+        self._receiver.listen(heard)
 
     def receive_now(self) -> bytes | None:
         """Return the JSON of the next event if it is here already; raises as `receive` does."""

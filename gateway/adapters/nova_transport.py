@@ -31,7 +31,7 @@ from smithy_http.interfaces import HTTPClientConfiguration, HTTPRequestConfigura
 
 from gateway.adapters.crt import CrtRuntime, from_crt, make_request
 from gateway.adapters.nova_channel import Channel
-from gateway.adapters.nova_framing import FrameReader, FrameSigner, FramingError, encode_event
+from gateway.adapters.nova_framing import FrameReader, FrameSigner, FramingError, ServiceFaultError, encode_event
 
 _HTTPS_PORT = 443
 
@@ -213,6 +213,11 @@ class StreamReceiver(EventReceiver[InvokeModelWithBidirectionalStreamOutputChunk
         self._channel = channel
         self._read_timeout_s = read_timeout_s
         self._frames = FrameReader()
+        self._fault: ServiceFaultError | FramingError | None = None
+
+    def listen(self, heard: Callable[[], bool]) -> None:
+        """Have `heard` called when something has come for which `receive_bytes` waits; see `Channel.listen`."""
+        self._channel.listen(heard)
 
     async def receive(self) -> InvokeModelWithBidirectionalStreamOutputChunk | None:
         """Return the next event as the SDK's type, None at the end."""
@@ -230,9 +235,11 @@ class StreamReceiver(EventReceiver[InvokeModelWithBidirectionalStreamOutputChunk
             ChannelBrokenError: the stream or its connection broke.
             ChannelSilentError: nothing came within `within_s` seconds.
         """
-        while (event := self._frames.next_event()) is None:
+        while (event := self.receive_bytes_now()) is None:
             piece = await self._channel.read(within_s)
             if not piece:
+                if self._fault is not None:
+                    raise self._fault
                 if self._frames.pending_bytes:
                     raise FramingError("the stream ended within a frame")
                 return None
@@ -243,14 +250,20 @@ class StreamReceiver(EventReceiver[InvokeModelWithBidirectionalStreamOutputChunk
         """Return the JSON of the next event if it has come already.
 
         Raises:
-            ServiceFaultError: the service ended the stream with an error.
+            ServiceFaultError: the service ended the stream with an error; raised again and again, like the other.
             FramingError: what came cannot be read.
         """
-        while (event := self._frames.next_event()) is None:
-            piece = self._channel.read_now()
-            if not piece:
-                return None
-            self._frames.feed(piece)
+        if self._fault is not None:
+            raise self._fault
+        try:
+            while (event := self._frames.next_event()) is None:
+                piece = self._channel.read_now()
+                if not piece:
+                    return None
+                self._frames.feed(piece)
+        except (ServiceFaultError, FramingError) as error:
+            self._fault = error
+            raise
         return event
 
     async def close(self) -> None:

@@ -47,9 +47,77 @@ async def test_events_that_have_come_are_read_without_waiting(open_sonic: OpenSo
         assert await stream.receive() == b"one"
         assert stream.receive_now() == b"two"
         assert await next_event() == b"three"
+        for _ in range(2):
+            with pytest.raises(RemoteError):
+                await next_event()
         with pytest.raises(RemoteError):
-            await next_event()
-        assert stream.receive_now() is None
+            stream.receive_now()
+        await stream.close()
+
+
+@pytest.mark.parametrize("last", [event_frame(b"\xff")[:-1] + b"!", exception_frame("validationException", "no")])
+async def test_a_listener_takes_what_comes_and_the_receiver_learns_of_the_end(
+    open_sonic: OpenSonic, last: bytes
+) -> None:
+    """Each event as it comes, while `receive` goes on waiting; only what ends the stream wakes it."""
+    asked = asyncio.Event()
+
+    async def script(stream: ServerStream) -> None:
+        await stream.next_event()
+        stream.respond()
+        for number in range(4):
+            await asked.wait()
+            asked.clear()
+            await stream.send(event_frame(b"%d" % number) if number < 3 else last)
+        await stream.closed.wait()
+
+    async with open_sonic(script) as (_server, sonic):
+        stream = await sonic.open([HELLO])
+        taken: list[bytes] = []
+
+        def heard() -> bool:
+            try:
+                while (event := stream.receive_now()) is not None:
+                    taken.append(event)
+            except RemoteError:
+                return False
+            finally:
+                asked.set()
+            return True
+
+        stream.listen(heard)
+        waiting = asyncio.ensure_future(stream.receive())
+        await asyncio.sleep(0)
+        asked.set()
+        with pytest.raises(RemoteError):
+            await waiting
+        assert taken == [b"0", b"1", b"2"]
+        await stream.close()
+
+
+async def test_what_a_listener_hears_is_no_silence(open_sonic: OpenSonic) -> None:
+    """The limit counts from the last that came, though `receive` has waited for longer."""
+
+    async def script(stream: ServerStream) -> None:
+        await stream.next_event()
+        stream.respond()
+        for _ in range(3):
+            await asyncio.sleep(0.6)
+            await stream.send(event_frame(b"one"))
+        await stream.closed.wait()
+
+    async with open_sonic(script, receive_timeout_s=1.0) as (_server, sonic):
+        stream = await sonic.open([HELLO])
+        taken: list[bytes | None] = []
+
+        def heard() -> bool:
+            taken.append(stream.receive_now())
+            return True
+
+        stream.listen(heard)
+        with pytest.raises(StreamLost):
+            await stream.receive()
+        assert taken == [b"one"] * 3
         await stream.close()
 
 
