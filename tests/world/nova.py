@@ -73,6 +73,7 @@ class VirtualNova:
     """All streams of one conversation.
 
     Args:
+        chance_of: the generator of a stream, or of something about it, by name.
         said: is told every output event.
         opened: is told that a stream has answered.
         ended: is told that a stream is over.
@@ -81,7 +82,7 @@ class VirtualNova:
     def __init__(
         self,
         clock: Clock,
-        rng: random.Random,
+        chance_of: Callable[[str], random.Random],
         settings: Settings,
         *,
         said: Callable[[int, OutputEvent], None],
@@ -89,7 +90,7 @@ class VirtualNova:
         ended: Callable[[int, Fault], None],
     ) -> None:
         self._clock = clock
-        self._rng = rng
+        self._chance_of = chance_of
         self.settings = settings
         self._said, self._opened, self._ended = said, opened, ended
         self.sessions: dict[int, Session] = {}
@@ -112,8 +113,8 @@ class VirtualNova:
             profile=profile,
             settings=self.settings,
             faculties=Faculties(),
-            new_id=lambda: f"{self._rng.getrandbits(64):016x}",
-            rng=self._rng,
+            new_id=lambda: f"{self._chance_of(f'{stream_id} ids').getrandbits(64):016x}",
+            rng=self._chance_of(f"{stream_id}"),
             now_ms=self._clock.now_ms,
         )
         session = Session(stream_id, SessionValidator(profile, self.settings.limits), engine)

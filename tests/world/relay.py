@@ -77,19 +77,20 @@ class VirtualRelay:
         self.has_lease = True
         self._frozen = False
         self._waiting: list[Callable[[], None]] = []
+        name, chance = f"relay {len(world.relays)}", world.chance
         self.conversation = Conversation(
             world.settings,
             epoch=epoch,
             support_code="test",
-            new_prompt_name=lambda: str(uuid.UUID(int=world.rng.getrandbits(128))),
-            jitter=world.rng.random,
+            new_prompt_name=lambda: str(uuid.UUID(int=chance.of(f"{name} prompts").getrandbits(128))),
+            jitter=chance.of(f"{name} back-off").random,
             wall_offset_ms=1_790_000_000_000.0,
             now_ms=world.clock.now_ms,
             ended=ended,
         )
         self.nova = VirtualNova(
             world.clock,
-            world.rng,
+            lambda stream: chance.of(f"{name} nova {stream}"),
             world.nova_settings,
             said=lambda number, event: self.feed(StreamSaid(number, event)),
             opened=lambda number: self.feed(StreamOpened(number, world.credentials_live_ms)),

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Final
 
 from infra.local.nova.faults import KINDS, Effect
+from tests.world.chance import Chance
 from tests.world.world import World
 
 _WITHIN_MS: Final = 45_000.0
@@ -35,7 +36,7 @@ class Trouble:
 
 def troubles(seed: int, *, relays: bool) -> list[Trouble]:
     """Draw what happens in a conversation, in order; `relays`: also to relays and to the app."""
-    rng = random.Random(seed * 7_919 + 1)
+    rng = Chance(seed).of("troubles")
     drawn = []
     for kind, most in {**_MOST, **(_RELAYS_MOST if relays else {})}.items():
         for _ in range(rng.randint(0, most)):

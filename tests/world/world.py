@@ -1,6 +1,5 @@
 """The phone, the line, the gateway and Nova Sonic, in one virtual time."""
 
-import random
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -40,27 +39,13 @@ from gateway.core.conversation.progress import open_session
 from gateway.core.exam import build_plan
 from gateway.core.messages import AssessmentMessage, DownMessage
 from infra.local.nova.settings import Settings
+from tests.world.chance import Chance
 from tests.world.clock import Clock, Timer
 from tests.world.learner import Learner
-from tests.world.nova import Session, VirtualNova, understand
+from tests.world.network import PERFECT, Line, Network
+from tests.world.nova import VirtualNova
 from tests.world.redis import VirtualRedis
 from tests.world.relay import VirtualRelay
-
-
-@dataclass(frozen=True)
-class Line:
-    """What the network does to messages, each way."""
-
-    delay_ms: float = 40.0
-    jitter_ms: float = 10.0
-    lost: float = 0.0
-    doubled: float = 0.0
-    late: float = 0.0
-    late_ms: float = 400.0
-
-
-PERFECT = Line()
-WILD = Line(jitter_ms=120.0, lost=0.04, doubled=0.06, late=0.08)
 
 
 def tiny(**changes: Any) -> ConversationSettings:
@@ -71,25 +56,6 @@ def tiny(**changes: Any) -> ConversationSettings:
 
 
 _FIRST_EPOCH = 1_000
-
-
-def said_by_learner(world: "World") -> str:
-    """What was understood of the learner, without spaces: two utterances may come as one."""
-    said = [said.text for said in world.conversation.transcript.utterances if said.who == "learner"]
-    return "".join(said).replace(" ", "")
-
-
-def spoken(world: "World") -> str:
-    """What the learner spoke, without spaces."""
-    return "".join(world.learner.said).replace(" ", "")
-
-
-def _is_written(heard: str, text: str) -> bool:
-    """Whether a turn is written down as it was heard; one that broke off may lack or gain some letters of a word."""
-    text, heard = text.replace(" ", ""), heard.replace(" ", "")
-    return text == heard or (abs(len(text) - len(heard)) < 16 and (heard.startswith(text) or text.startswith(heard)))
-
-
 _GRANTED = AdmissionSettled(Admission.GRANTED)
 
 
@@ -98,7 +64,7 @@ class World:
     """One conversation of one learner.
 
     Attributes:
-        seed: decides everything.
+        seed: decides everything; each thing that draws has a generator of its own (`chance.py`).
         line: the network.
         settings: the conversation's numbers.
         nova_settings: how Nova Sonic behaves.
@@ -122,12 +88,12 @@ class World:
     credentials_live_ms: float | None = None
 
     def __post_init__(self) -> None:
-        self.rng = random.Random(self.seed)
+        self.chance = Chance(self.seed)
         self.clock = Clock()
+        self.network = Network(self.line, self.clock, self.chance)
         self.captured = bytearray()
         self.frames_begin: dict[int, int] = {}
         self.frame_lengths_ms: list[int] = []
-        self.captured_until: dict[str, int] = {}
         self.shown: list[DownMessage] = []
         self.shown_at_ms: list[float] = []
         self.saves: list[Assessment] = []
@@ -135,23 +101,21 @@ class World:
         self.audio_posts = 0
         self.micro_parts: list[int] = []
         self.over: Over | None = None
-        self.cut_off = False
         self.before_input: list[Callable[[Input], None]] = []
         self.after_step: list[Callable[[], None]] = []
         self.recorded_at_ms: list[float] = []
         self.away: list[tuple[float, float]] = []
         self._phone_settings = phone_settings = PhoneSettings(
-            session_id=str(uuid.UUID(int=self.rng.getrandbits(128))), jitter=0.5
+            session_id=str(uuid.UUID(int=self.chance.of("session").getrandbits(128))), jitter=0.5
         )
-        self._connections_before = 0
-        self._torn: set[int] = set()
-        self.swallows: Callable[[str], bool] = lambda _text: False
-        self._out_rate = phone_settings.out_rate
+        self.connections_before = 0
+        self.out_rate = phone_settings.out_rate
         self.phone = Phone(phone_settings, Playback(record=True))
-        self.learner = Learner(self.phone, self.rng, phone_settings.rate, barge_in=self.barge_in)
+        self.learner = Learner(self.phone, self.chance.of("learner"), phone_settings.rate, barge_in=self.barge_in)
         self.redis = VirtualRedis()
         self.redis.take_lease(_FIRST_EPOCH, 0.0)
-        self.relays = [VirtualRelay(self, _FIRST_EPOCH, ended=self.ended_session)]
+        self.relays: list[VirtualRelay] = []
+        self.relays.append(VirtualRelay(self, _FIRST_EPOCH, ended=self.ended_session))
         self._open: set[int] = set()
         self._connection = 0
         self._phone_timer = Timer(self.clock, self._phone_next_ms, lambda: self.tell_phone(Tick()))
@@ -209,10 +173,10 @@ class World:
     def _do_for_phone(self, action: Any) -> None:
         match action:
             case Connect(number):
-                connection = self._connection = self._connections_before + number
+                connection = self._connection = self.connections_before + number
                 self.clock.after(60, lambda: self._opened(connection))
             case Close(number):
-                connection = self._connections_before + number
+                connection = self.connections_before + number
                 self.clock.after(20, lambda: self._closed(connection))
                 self.clock.after(30, lambda: self._left(connection))
             case Show(message):
@@ -237,8 +201,8 @@ class World:
         """
         connection = self._connection
         if torn:
-            self._torn.add(connection)
-        self.tell_phone(Closed(connection - self._connections_before))
+            self.network.tear(connection)
+        self.tell_phone(Closed(connection - self.connections_before))
         self.clock.after(known_after_ms, lambda: self._left(connection))
 
     def restart_app(self, *, session_id: str = "") -> None:
@@ -246,7 +210,7 @@ class World:
         self._phone_settings = replace(self._phone_settings, session_id=session_id or self._phone_settings.session_id)
         connection = self._connection
         self.clock.after(500, lambda: self._left(connection))
-        self._connections_before = connection
+        self.connections_before = connection
         self.phone = Phone(self._phone_settings, Playback(record=True))
         self.learner.phone = self.phone
         if self.over is not None:
@@ -256,13 +220,13 @@ class World:
 
     def _opened(self, connection: int) -> None:
         self._open.add(connection)
-        self.tell_phone(Opened(connection - self._connections_before))
+        self.tell_phone(Opened(connection - self.connections_before))
 
     def _received(self, connection: int, text: str) -> None:
-        self.tell_phone(Received(connection - self._connections_before, text))
+        self.tell_phone(Received(connection - self.connections_before, text))
 
     def _closed(self, connection: int) -> None:
-        self.tell_phone(Closed(connection - self._connections_before, 1000))
+        self.tell_phone(Closed(connection - self.connections_before, 1000))
 
     def _left(self, connection: int) -> None:
         """API Gateway finds that a connection is gone."""
@@ -271,32 +235,17 @@ class World:
 
     def go_away(self, for_ms: float) -> None:
         """Lose the connection, and every other one for a while."""
-        self.cut_off = True
+        self.network.cut_off = True
         self.away.append((self.clock.now_ms, self.clock.now_ms + for_ms))
         self.drop()
-        self.clock.after(for_ms, lambda: setattr(self, "cut_off", False))
+        self.clock.after(for_ms, lambda: setattr(self.network, "cut_off", False))
 
     # The network
-
-    def _carry(self, connection: int, text: str, arrive: Callable[[], None]) -> None:
-        line, rng = self.line, self.rng
-        if self.cut_off or rng.random() < line.lost or self.swallows(text):
-            return
-
-        def deliver() -> None:
-            if connection not in self._torn:
-                arrive()
-
-        for _ in range(2 if rng.random() < line.doubled else 1):
-            delay_ms = line.delay_ms + rng.uniform(0, line.jitter_ms)
-            if rng.random() < line.late:
-                delay_ms += rng.uniform(0, line.late_ms)
-            self.clock.after(delay_ms, deliver)
 
     def _carry_up(self, text: str) -> None:
         connection, body = self._connection, text.encode()
         message = PhoneSaid(str(connection), connection, int(self.clock.now_ms), body)
-        self._carry(connection, text, lambda: self._published(message))
+        self.network.carry("up", connection, text, lambda: self._published(message))
 
     def carry_down(self, action: Post, settled: Callable[[PostOutcome], None]) -> None:
         """Carry a relay's post to the phone; tell how it ended."""
@@ -304,9 +253,9 @@ class World:
         is_open = connection in self._open
         if is_open:
             self.audio_posts += '"type":"audio"' in action.data
-            self._carry(connection, action.data, lambda: self._received(connection, action.data))
+            self.network.carry("down", connection, action.data, lambda: self._received(connection, action.data))
         outcome = PostOutcome.DELIVERED if is_open else PostOutcome.GONE
-        self.clock.after(self.rng.uniform(*self.post_ms), lambda: settled(outcome))
+        self.clock.after(self.chance.of("posts").uniform(*self.post_ms), lambda: settled(outcome))
 
     def disconnect(self, connection: int) -> None:
         """Have API Gateway close a connection."""
@@ -325,7 +274,7 @@ class World:
         """Do as the stream Lambda does: publish, and start a relay where no lease is."""
         self.feed(message)
         if self.redis.calls_for_relay(message.body, self.clock.now_ms):
-            self.clock.after(self.rng.uniform(*self.start_ms), lambda: self._relay_starts(message))
+            self.clock.after(self.chance.of("starts").uniform(*self.start_ms), lambda: self._relay_starts(message))
 
     def _relay_starts(self, message: PhoneSaid) -> None:
         """A relay runs: it takes the lease if that is free, reads the progress, and is told what woke it."""
@@ -409,77 +358,10 @@ class World:
         """The learner's speech that the gateway holds."""
         return self.conversation._line.replay.sound_ms
 
-    # What must hold
-
-    def check_heard(self) -> None:
-        """Nova Sonic heard exactly what the phone captured, in order and without a gap (I2).
-
-        A stream begins where the one before it ended, or hears again what that one had heard and told nothing of; that
-        nothing is understood twice is for `check_transcript`. A relay that follows a lost one begins after the last frame that was written down.
-        """
-        for relay in self.relays:
-            sessions = [relay.nova.sessions[number] for number in sorted(relay.nova.sessions)]
-            before: Session | None = None
-            for session in (session for session in sessions if session.sent_bytes):
-                start = self._begin_of(session.heard_to) - session.sent_bytes
-                heard = bytes(session.heard)[: max(0, self._rewritten_from(relay) - start)]
-                assert heard == self.captured[start : start + len(heard)], f"{self.replay}: heard something else"
-                assert session.lost or len(session.heard) == session.sent_bytes, f"{self.replay}: lost on the way"
-                self._check_start(relay, before, start)
-                before = session
-
-    def _check_start(self, relay: VirtualRelay, before: Session | None, start: int) -> None:
-        if before is not None:
-            end = self._begin_of(before.heard_to)
-            assert start <= end, f"{self.replay}: a stream begins elsewhere"
-        else:
-            written = -1 if relay.session is None else relay.session.session.seq
-            assert start == self._begin_of(written + 1), f"{self.replay}: a relay begins elsewhere"
-
-    def _rewritten_from(self, relay: VirtualRelay) -> int:
-        """From where what a relay heard was lost with it and the app, which then captured something else in its place."""
-        successor = next((later.session for later in self.relays if later.epoch > relay.epoch and later.session), None)
-        if successor is None or not self._connections_before:
-            return len(self.captured) + 1
-        return self._begin_of(successor.session.seq + 1)
-
-    def _begin_of(self, seq: int) -> int:
-        """Where a frame begins in what was captured."""
-        return self.frames_begin.get(seq, len(self.captured))
-
     @property
     def replay(self) -> str:
         """How a failing conversation is held again."""
         return f"seed {self.seed} (python -m pytest tests/core/conversation -k '[{self.seed}]')"
-
-    def check_transcript(self) -> None:
-        """What the learner said is in it once; what Maya said is in it as the phone played it."""
-        assert said_by_learner(self) == spoken(self), f"{self.replay}: other words than the learner's"
-        played = self.phone.speaker.recording or {}
-        whole = [bytes(pcm) for turn, pcm in played.items() if not self.phone.speaker.turns[turn].cut]
-        heard = [words for pcm in whole if (words := understand(pcm, self._out_rate))]
-        written = iter([said.text for said in self.conversation.transcript.utterances if said.who == "maya"])
-        for words in heard:
-            assert any(_is_written(words, text) for text in written), f"{self.replay}: not written: {words}"
-
-    def check_played(self) -> None:
-        """The phone played exactly what Maya said, in order, less what was cut or lost with a stream or a relay (I3)."""
-        speaker = self.phone.speaker
-        assert speaker.recording is not None
-        speaker.advance(self.clock.now_ms + 60_000.0)
-        for relay in self.relays:
-            position, said = 0, relay.nova.turns()
-            played = {turn: pcm for turn, pcm in speaker.recording.items() if turn[0] == relay.epoch}  # type: ignore[index]
-            for turn, pcm in played.items():
-                cut = speaker.turns[turn].cut or (relay is not self.relay and turn == list(played)[-1])
-                while position < len(said) and not self._is_turn(bytes(pcm), said[position], cut=cut):
-                    position += 1
-                assert position < len(said), f"{self.replay}: turn {turn} was never said like this"
-                position += 1
-
-    @staticmethod
-    def _is_turn(played: bytes, said: bytes, *, cut: bool) -> bool:
-        return said.startswith(played) if cut else said == played
 
     @property
     def ended(self) -> bool:

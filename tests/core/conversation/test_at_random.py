@@ -9,9 +9,11 @@ from typing import Final
 import pytest
 
 from gateway.core.messages import Part
+from tests.world.checks import check_heard, check_played, said_by_learner, spoken
+from tests.world.network import WILD
 from tests.world.relay import VirtualRelay
 from tests.world.troubles import Trouble, have, troubles
-from tests.world.world import WILD, World, said_by_learner, spoken
+from tests.world.world import World
 
 SEEDS: Final = range(200)
 _NEW_RELAY_WITHIN_MS: Final = 8_000.0
@@ -33,10 +35,10 @@ def held(seed: int) -> tuple[World, list[Trouble]]:
 def test_whatever_comes(seed: int) -> None:
     """Maya hears what the phone captured, the phone plays what she said, and one assessment is saved and told."""
     world, happening = held(seed)
-    world.check_heard()
+    check_heard(world)
     app_lived = not any(trouble.kind == "app" for trouble in happening)
     if app_lived:
-        world.check_played()
+        check_played(world)
     _check_saved(world)
     _check_relays(world, happening)
     if len(world.relays) == 1 and app_lived:

@@ -13,6 +13,7 @@ from gateway.core.exam import build_plan
 from gateway.core.messages import GoAway, Part, Status
 from infra.local.nova.settings import Settings
 from tests.core.conversation.scene import Scene
+from tests.world.checks import check_heard, check_played, check_transcript
 from tests.world.learner import ANSWERS
 from tests.world.moments import Inside, act_at
 from tests.world.world import World, tiny
@@ -52,9 +53,9 @@ def test_thirteen_minutes_with_a_loss_in_each_part() -> None:
     world.run(until_s=1_000)
     assert struck == [1, 2, 3]
     assert 700_000 < world.clock.now_ms < 900_000
-    world.check_heard()
-    world.check_played()
-    world.check_transcript()
+    check_heard(world)
+    check_played(world)
+    check_transcript(world)
     assert [part.part for part in world.messages(Part)] == [1, 2, 3]
     assert world.assessment is not None
     assert world.assessment.status == "complete"
@@ -83,9 +84,9 @@ def test_streams_that_may_live_for_seconds_only_are_renewed_in_time(seed: int) -
     world = World(seed, settings=tiny(renew_s=3.0, renew_by_s=4.5), nova_settings=nova).run()
     assert not world.outages()
     assert len(world.nova.sessions) > 6
-    world.check_heard()
-    world.check_played()
-    world.check_transcript()
+    check_heard(world)
+    check_played(world)
+    check_transcript(world)
 
 
 def test_streams_are_renewed_before_their_credentials_end() -> None:
@@ -94,8 +95,8 @@ def test_streams_are_renewed_before_their_credentials_end() -> None:
     renewed = [record for record in world.records if record.event == "stream_renewed"]
     assert len(renewed) >= 3
     assert all(float(record.fields["duration_ms"]) < 9_000 for record in renewed)
-    world.check_heard()
-    world.check_transcript()
+    check_heard(world)
+    check_transcript(world)
 
 
 def test_a_service_to_which_silence_is_nothing_loses_only_silence() -> None:
@@ -103,9 +104,9 @@ def test_a_service_to_which_silence_is_nothing_loses_only_silence() -> None:
     nova = Settings().with_overrides({"silence_counts": "false", "idle_ms": 2_500, "first_idle_ms": 2_500})
     world = World(7, nova_settings=nova).run(until_s=600)
     assert len([record for record in world.records if record.event == "stream_lost"]) >= 3
-    world.check_heard()
-    world.check_played()
-    world.check_transcript()
+    check_heard(world)
+    check_played(world)
+    check_transcript(world)
 
 
 FRAMES: Final = 300

@@ -6,6 +6,7 @@ from gateway.core.conversation import State
 from gateway.core.conversation.actions import Disconnect, RefuseStarts
 from gateway.core.messages import Ready
 from tests.core.conversation.scene import OTHER_SESSION, SESSION, START, Scene
+from tests.world.checks import check_heard
 from tests.world.world import World
 
 PING = {"type": "ping", "id": 1, "at": 0}
@@ -125,8 +126,8 @@ def test_what_was_captured_during_a_minute_away_may_come_at_once(frame_ms):
     world.start()
     world.go_on(until_s=6, done=lambda: False)
     world.drop()
-    world.cut_off = True
-    world.clock.after(55_000, lambda: setattr(world, "cut_off", False))
+    world.network.cut_off = True
+    world.clock.after(55_000, lambda: setattr(world.network, "cut_off", False))
     before = world.phone.uplink.sent
     assert world.go_on(until_s=66, done=lambda: len(world.messages(Ready)) == 2)
     assert world.phone.uplink.sent - before > 50_000 / frame_ms
@@ -135,4 +136,4 @@ def test_what_was_captured_during_a_minute_away_may_come_at_once(frame_ms):
     assert not [record for record in world.records if record.event == "flood"]
     world.stop()
     assert world.go_on(until_s=200, done=lambda: world.assessment is not None)
-    world.check_heard()
+    check_heard(world)

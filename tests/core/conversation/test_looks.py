@@ -1,7 +1,6 @@
 """A talk that flows is looked at five times a second instead of after each message: nobody hears or reads anything else for it."""
 
 import itertools
-import random
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,10 +8,8 @@ import pytest
 
 from gateway.core.conversation import Conversation, State, core
 from gateway.core.messages import AudioDown
-from tests.world.world import Line, World
-
-STEADY: Final = Line(jitter_ms=0.0)
-"""A message more or less changes nothing about the way of the others."""
+from tests.world.network import STEADY
+from tests.world.world import World
 
 POST_MS: Final = 8.0
 
@@ -39,12 +36,9 @@ class Outcome:
 
 
 def outcome(seed: int) -> Outcome:
-    """Hold a conversation in which learner and Nova Sonic draw by themselves, whatever else is drawn."""
+    """Hold a conversation; what learner and Nova Sonic draw does not depend on how many messages there are."""
     world = World(seed, line=STEADY, barge_in=0.3, post_ms=(POST_MS, POST_MS))
-    world.learner.rng = random.Random(seed)
     world.start()
-    world.go_on(until_s=10, done=lambda: bool(world.relays))
-    world.nova._rng = random.Random(seed)
     assert world.go_on(until_s=300, done=lambda: world.finished and world.assessment is not None), world.replay
     shown: list[str] = sorted(message.type for message in world.shown if not isinstance(message, AudioDown))
     return Outcome(

@@ -9,7 +9,9 @@ from gateway.core.conversation.actions import Post
 from gateway.core.conversation.inputs import PostOutcome
 from gateway.core.messages import LagNotice, LagPrompt
 from infra.local.nova.settings import Settings
-from tests.world.world import Line, World
+from tests.world.checks import check_heard, check_played
+from tests.world.network import Line
+from tests.world.world import World
 
 _STEADY = Settings().with_overrides({"gap_probability": "0"})
 """Maya's voice as the service makes it has gaps of its own; here every gap would be the line's or ours."""
@@ -30,7 +32,7 @@ class Moving(World):
 def held(before: Line, after: Line) -> Moving:
     """A test whose line becomes another after 12 s."""
     world = Moving(5, line=before, frame_ms=None, nova_settings=_STEADY)
-    world.clock.after(12_000, lambda: setattr(world, "line", after))
+    world.clock.after(12_000, lambda: setattr(world.network, "line", after))
     world.run()
     return world
 
@@ -39,8 +41,8 @@ def held(before: Line, after: Line) -> Moving:
 def test_the_line_changes_in_mid_conversation(before, after, first_ms, last_ms):
     """Both ends follow it, and every byte is heard and played, once and in order, both ways."""
     world = held(before, after)
-    world.check_heard()
-    world.check_played()
+    check_heard(world)
+    check_played(world)
     half = len(world.frame_lengths_ms) // 2
     assert first_ms in world.frame_lengths_ms[:half]
     assert world.frame_lengths_ms[-1] == last_ms

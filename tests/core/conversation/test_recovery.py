@@ -10,6 +10,7 @@ from gateway.core.conversation.course import Alarm
 from gateway.core.messages import Part, Status
 from infra.local.nova.faults import KINDS, Effect
 from infra.local.nova.settings import Settings
+from tests.world.checks import check_heard, check_played, check_transcript
 from tests.world.moments import ALL_PARTS, ASSESSING, MOMENTS, Inside, act_at
 from tests.world.world import World, tiny
 
@@ -64,9 +65,9 @@ def hold(moment: str, act: Act, *, seed: int = 3) -> tuple[World, list[int]]:
 
 def check(world: World) -> None:
     """Whatever happened: heard, played and written down once, held to the end, assessed whole, saved once."""
-    world.check_heard()
-    world.check_played()
-    world.check_transcript()
+    check_heard(world)
+    check_played(world)
+    check_transcript(world)
     assert [part.part for part in world.messages(Part)] == [1, 2, 3]
     assert [saved.status for saved in world.saves] == ["complete"]
     assert world.over is not None
@@ -173,8 +174,8 @@ def test_a_replay_at_the_speed_that_the_service_takes(moment: str) -> None:
     world = World(3, frame_ms=FRAME_MS, settings=tiny(replay_speed=3.0))
     act_at(world, moment, strike("rst"))
     world.run(until_s=600)
-    world.check_played()
-    world.check_transcript()
+    check_played(world)
+    check_transcript(world)
     assert [saved.status for saved in world.saves] == ["complete"]
 
 

@@ -10,7 +10,9 @@ from gateway.core.conversation import State
 from gateway.core.conversation.inputs import PhoneSaid
 from gateway.core.messages import Bye, Error, LagNotice, Part, Ready
 from tests.core.conversation.scene import SESSION, START, Scene
-from tests.world.world import WILD, Line, World, said_by_learner, spoken
+from tests.world.checks import check_heard, check_played, said_by_learner, spoken
+from tests.world.network import WILD, Line
+from tests.world.world import World
 
 MOMENTS: Final[dict[str, Callable[[World], bool]]] = {
     "maya speaks": lambda world: world.phone.speaker.playing(world.clock.now_ms) is not None,
@@ -29,7 +31,7 @@ def swallow(world: World, kind: str, times: int) -> None:
             return True
         return False
 
-    world.swallows = swallows
+    world.network.swallows = swallows
 
 
 def ready_is_lost(world: World) -> None:
@@ -56,11 +58,11 @@ def half_open(world: World) -> None:
 
 def two_networks(world: World) -> None:
     """The phone is back twice within a second, and the words of the first connection come last."""
-    usual, world.line = world.line, Line(delay_ms=1_500.0)
+    usual, world.network.line = world.network.line, Line(delay_ms=1_500.0)
     world.drop()
 
     def another() -> None:
-        world.line = usual
+        world.network.line = usual
         world.drop(known_after_ms=4_000.0)
 
     world.clock.after(150, another)
@@ -132,8 +134,8 @@ def held(drop: Callable[[World], None], moment: str, *, line: Line, seed: int) -
 def test_whatever_goes_wrong_on_the_way_back(drop: Callable[[World], None], line: Line, moment: str) -> None:
     """Nothing is lost or heard twice, either way, and every word is written once."""
     world = held(drop, moment, line=line, seed=5)
-    world.check_heard()
-    world.check_played()
+    check_heard(world)
+    check_played(world)
     assert spoken(world).startswith(said_by_learner(world))
     assert [part.part for part in world.messages(Part)] == [1, 2, 3]
     assert world.assessment == world.saves[-1]
@@ -148,8 +150,8 @@ def test_whatever_goes_wrong_on_the_way_back(drop: Callable[[World], None], line
 def test_the_phone_and_the_relay_are_lost_together(drop: Callable[[World], None], moment: str) -> None:
     """The phone comes back to a relay that it does not know, which does not know where the phone is."""
     world = held(drop, moment, line=Line(), seed=6)
-    world.check_heard()
-    world.check_played()
+    check_heard(world)
+    check_played(world)
     assert len(world.saves) == 1
     assert world.assessment == world.saves[-1]
     assert world.messages(Error) == []
@@ -171,7 +173,7 @@ def test_the_app_is_killed(line: Line, with_relay: bool) -> None:
             world.relay.kill()
         world.go_on(until_s=world.clock.now_ms / 1000 + 9, done=lambda: world.over is not None)
     assert world.go_on(until_s=600, done=lambda: world.over is not None and world.relay_is_done)
-    world.check_heard()
+    check_heard(world)
     assert world.assessment == world.saves[-1]
     assert len(world.saves) == 1
     assert world.messages(Error) == []
@@ -226,8 +228,8 @@ def test_a_deaf_relay_is_followed_by_one_that_hears() -> None:
         assert world.go_on(until_s=300, done=lambda deaf=deaf: world.relay is not deaf)  # type: ignore[misc]
         assert world.clock.now_ms - deaf_ms < 5_500, "no longer than the lock of the last start"
     assert world.go_on(until_s=600, done=lambda: world.over is not None and world.relay_is_done)
-    world.check_heard()
-    world.check_played()
+    check_heard(world)
+    check_played(world)
     assert world.redis.launches == 3
     assert world.assessment == world.saves[0]
     assert len(world.saves) == 1
@@ -243,9 +245,9 @@ def test_another_session_begins_after_a_relay_was_lost(away_ms: float) -> None:
     assert world.go_on(until_s=60, done=lambda: bool((world.redis.progress or {}).get("notes")))
     before = world.phone._settings.session_id
     world.relay.kill()
-    world.cut_off = True
+    world.network.cut_off = True
     world.go_on(until_s=(world.clock.now_ms + away_ms) / 1000, done=lambda: False)
-    world.cut_off = False
+    world.network.cut_off = False
     world.restart_app(session_id="0b9f3a52-6f0e-4c1d-9a57-2f6f0c9d1e11")
     assert world.go_on(until_s=600, done=lambda: world.over is not None and world.relay_is_done)
     assert [(saved.session_id == before, saved.parts_assessed) for saved in world.saves] == [

@@ -10,6 +10,8 @@ from gateway.core.conversation.actions import Disconnect, Post
 from gateway.core.conversation.inputs import PhoneSaid
 from gateway.core.messages import Bye, Error, Resume
 from gateway.core.wire import encode
+from tests.world.checks import check_heard, check_played
+from tests.world.network import STEADY
 from tests.world.world import World
 
 
@@ -42,12 +44,13 @@ def test_it_is_turned_away_and_the_open_session_goes_on(world, connected_at_ms):
     assert not world.messages(Error)
     assert [bye.reason for bye in world.messages(Bye)] == ["finished"]
     assert world.assessment.status == "complete"
-    world.check_heard()
-    world.check_played()
+    check_heard(world)
+    check_played(world)
 
 
 def test_on_the_sessions_own_connection_it_ends_the_conversation(world):
     """An app that has lost track of its own session cannot go on; what was said is assessed."""
+    world.network.line = STEADY
     world.feed(stray_resume(world, world.conversation._phone.connection_id, 1))
     assert world.go_on(until_s=100, done=lambda: world.finished and world.over is not None)
     assert [error.code for error in world.messages(Error)] == ["session_gone"]

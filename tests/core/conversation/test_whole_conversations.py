@@ -11,7 +11,9 @@ from gateway.core.conversation.inputs import Admission, AdmissionSettled, SaveOu
 from gateway.core.messages import AssessmentMessage, Bye, Error, GoAway, Interrupted, Part, Status, Transcript
 from gateway.core.nova_events import Fault
 from infra.local.nova.settings import Settings
-from tests.world.world import WILD, World, said_by_learner, spoken, tiny
+from tests.world.checks import check_heard, check_played, check_transcript, said_by_learner, spoken
+from tests.world.network import STEADY, WILD
+from tests.world.world import World, tiny
 
 
 def test_the_same_seed_is_the_same_conversation():
@@ -48,7 +50,7 @@ def test_no_silence_longer_than_a_natural_pause_at_a_change_of_part():
 
 
 def test_barge_in_stops_the_sound_within_a_frame_of_the_signal():
-    """The phone falls silent at `interrupted`; what follows of the turn is neither sent nor played."""
+    """The phone falls silent at `interrupted`, or never began; what follows of the turn is neither sent nor played."""
     world = World(11, barge_in=1.0).run()
     cut = world.messages(Interrupted)
     assert cut
@@ -56,8 +58,8 @@ def test_barge_in_stops_the_sound_within_a_frame_of_the_signal():
         if isinstance(message, Interrupted):
             turn = world.phone.speaker.turns[1_000, message.turn]
             assert turn.cut
-            assert turn.last_sound_ms <= at_ms + world.frame_ms
-            heard = world.phone.speaker.recording[1_000, message.turn]
+            assert (turn.last_sound_ms or 0.0) <= at_ms + world.frame_ms
+            heard = world.phone.speaker.recording.get((1_000, message.turn), b"")
             whole = next(said for said in world.nova.turns() if said.startswith(bytes(heard)))
             finals = [
                 m.text for m in world.messages(Transcript) if m.final and m.turn == message.turn and m.who == "maya"
@@ -66,7 +68,7 @@ def test_barge_in_stops_the_sound_within_a_frame_of_the_signal():
             assert len(finals) <= 1
             if finals and len(heard) < len(whole):
                 assert planned[-1].startswith(finals[0]) or len(finals[0]) < len(planned[-1])
-    world.check_played()
+    check_played(world)
 
 
 @pytest.mark.parametrize(
@@ -89,8 +91,8 @@ def test_any_sign_of_barge_in_serves(signs):
     interrupted = 0
     for seed in range(16):
         world = World(seed, barge_in=1.0, nova_settings=nova).run()
-        world.check_heard()
-        world.check_played()
+        check_heard(world)
+        check_played(world)
         assert world.assessment.status == "complete"
         interrupted += len(world.messages(Interrupted))
         if seed >= 3 and interrupted:
@@ -150,7 +152,7 @@ def test_a_phone_that_just_leaves_is_assessed_by_nova_micro():
             world.dialogue_part == 2 and said_by_learner(world) == spoken(world) != "" and len(world.learner.said) == 2
         ),
     )
-    world.cut_off = True
+    world.network.cut_off = True
     assert world.go_on(until_s=300, done=lambda: world.finished)
     [saved] = world.saves
     assert saved.status == "partial"
@@ -192,7 +194,7 @@ def test_without_nova_micro_and_without_tool_calls_there_is_still_an_assessment(
 )
 def test_a_learner_who_cannot_begin_is_told_why(admission, code):
     """An error by its code, a farewell, no stream, nothing saved."""
-    world = World(1, admission=admission)
+    world = World(1, line=STEADY, admission=admission)
     world.start()
     assert world.go_on(until_s=30, done=lambda: world.finished and world.over is not None)
     [error] = world.messages(Error)
@@ -205,7 +207,7 @@ def test_a_learner_who_cannot_begin_is_told_why(admission, code):
 
 def test_maya_who_cannot_be_reached_is_said_to_be_unavailable():
     """After the first try and all retries; nothing was said, so nothing is assessed."""
-    world = World(1)
+    world = World(1, line=STEADY)
     world.nova.refuse = [Fault.OVERLOADED] * 20
     world.start()
     assert world.go_on(until_s=60, done=lambda: world.finished and world.over is not None)
@@ -216,7 +218,7 @@ def test_maya_who_cannot_be_reached_is_said_to_be_unavailable():
 
 def test_maya_who_stays_down_in_mid_test_leaves_an_assessment():
     """What was said until then is assessed, then the error and the farewell."""
-    world = World(10)
+    world = World(10, line=STEADY)
     world.start()
     assert world.go_on(until_s=60, done=lambda: world.dialogue_part == 2)
     world.nova.refuse = [Fault.OVERLOADED] * 20
@@ -231,7 +233,7 @@ def test_maya_who_stays_down_in_mid_test_leaves_an_assessment():
 @pytest.mark.parametrize("fault", list(Fault))
 def test_a_lost_stream_is_followed_by_another(fault):
     """Whatever lost it and can be mended: the test goes on, nothing said is lost, nothing is in the transcript twice."""
-    world = World(12)
+    world = World(12, line=STEADY)
     world.start()
     assert world.go_on(until_s=60, done=lambda: world.dialogue_part == 2 and world.phone.status.state == "listening")
     [current] = [number for number, session in world.nova.sessions.items() if number == 2]
@@ -254,7 +256,7 @@ def test_stop_ends_the_test_after_the_last_frame():
     assert world.go_on(until_s=100, done=lambda: world.finished and world.over is not None)
     assert world.assessment.status == "partial"
     assert world.over.bye == "finished"
-    world.check_heard()
+    check_heard(world)
 
 
 def test_the_time_limit_is_announced_and_kept():
@@ -270,9 +272,9 @@ def test_an_ageing_stream_is_renewed_in_a_pause_unheard():
     """The learner notices nothing: no word is lost or said twice, and what Maya hears goes on without a gap."""
     world = World(15, settings=tiny(renew_s=4.0)).run()
     assert len(world.nova.sessions) > 3
-    world.check_heard()
-    world.check_played()
-    world.check_transcript()
+    check_heard(world)
+    check_played(world)
+    check_transcript(world)
     assert world.assessment.status == "complete"
 
 
@@ -286,8 +288,8 @@ def test_a_dropped_phone_comes_back_and_nothing_is_lost():
         )
         world.drop()
     assert world.go_on(until_s=300, done=lambda: world.finished and world.over is not None)
-    world.check_heard()
-    world.check_played()
+    check_heard(world)
+    check_played(world)
     assert world.phone.figures.reconnects == 3
     assert world.assessment.status == "complete"
 
@@ -297,7 +299,7 @@ def test_a_slow_line_gets_fewer_and_larger_messages():
     quick = World(17).run()
     slow = World(17, post_ms=(180.0, 220.0)).run()
     assert slow.audio_posts < quick.audio_posts
-    slow.check_played()
+    check_played(slow)
 
 
 def test_memory_holds_no_sound_that_was_understood():
