@@ -85,6 +85,7 @@ class Conversation:
         asides = Asides(epoch, settings.part_with_ms)
         self._phone = PhoneSide(settings, epoch, support_code, self._downlink, self._uplink, asides)
         self._line = MayaLine(settings, self._course.act, new_prompt_name)
+        self._line.phone_is_behind = self._uplink.is_behind
         self._dialogue = Dialogue(self._downlink, self._line, self.transcript)
         self._lag = self._phone.watcher = LagSide(self._course, self._downlink, self._line, self._dialogue)
         self._streams = StreamKeeper(self._course, self._line, self._dialogue, jitter)

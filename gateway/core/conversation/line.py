@@ -85,7 +85,9 @@ class Stream:
         opened_at_ms: when it was opened, for its age.
         said_before: how much had been said when it was seeded with the history; it knows nothing later.
         ends_at_ms: when the service ends it since its credentials end, None where that is not known.
-        cue: the stage direction that it gets once it has heard enough sound to speak.
+        cue: the stage direction that it gets once it has heard enough sound to speak, and the phone has caught up.
+        cue_yields: what the learner says before the cue is given is answered in its place.
+        live_since_ms: when it became the current one.
         unanswered: the stage direction that it was given and has not answered yet.
         heard_ms: how much sound it was sent.
         has_spoken: whether it has said anything.
@@ -99,6 +101,8 @@ class Stream:
     said_before: int = 0
     ends_at_ms: float | None = None
     cue: Direction | None = None
+    cue_yields: bool = False
+    live_since_ms: float = 0.0
     unanswered: Direction | None = None
     heard_ms: float = 0.0
     has_spoken: bool = False
@@ -125,7 +129,11 @@ class Voice:
 
 @dataclass(slots=True)
 class MayaLine:
-    """The streams of one conversation; pure bookkeeping that asks for actions through `act`."""
+    """The streams of one conversation; pure bookkeeping that asks for actions through `act`.
+
+    Attributes:
+        phone_is_behind: whether the phone is still sending what it captured while nobody took it.
+    """
 
     settings: ConversationSettings
     act: Callable[[Action], None]
@@ -136,6 +144,7 @@ class MayaLine:
     retired: dict[int, Stream] = field(default_factory=dict)
     watch: Watch = field(init=False)
     replay: Replay = field(init=False)
+    phone_is_behind: Callable[[float], bool] = lambda _now_ms: False
     _streams: int = 0
 
     def __post_init__(self) -> None:
@@ -155,7 +164,9 @@ class MayaLine:
         self.act(OpenStream(stream.stream_id, self._opening_events(plan, prompt, history)))
         return stream
 
-    def promote(self, now_ms: float, *, cue: Direction | None, replay_from_ms: float) -> Stream | None:
+    def promote(
+        self, now_ms: float, *, cue: Direction | None, replay_from_ms: float, cue_yields: bool = False
+    ) -> Stream | None:
         """Make the waiting successor current; return the stream it follows, which hears nothing more.
 
         Args:
@@ -163,14 +174,18 @@ class MayaLine:
             cue: what it is told when it has heard all that waits for it.
             replay_from_ms: it hears again what lies behind this place in the sound of its predecessor and has no final
                 transcript yet; `HEAR_NOTHING_AGAIN` for nothing.
+            cue_yields: what the learner says before the cue is given is answered in its place.
         """
         successor, predecessor = self.successor, self.current
         assert successor is not None
         successor.move(StreamEvent.PROMOTED)
-        successor.cue = cue
+        successor.cue, successor.cue_yields, successor.live_since_ms = cue, cue_yields, now_ms
         self.current, self.successor = successor, None
         self.watch.begin(now_ms)
         self.replay.begin_again(replay_from_ms, now_ms)
+        if cue is not None and cue_yields:
+            for frame in self.replay.frames():
+                self.watch.hear(frame, now_ms)
         self.play_on(now_ms)
         return predecessor
 
@@ -228,8 +243,19 @@ class MayaLine:
             stream.heard_ms += frame.sound_ms
             self.replay.sent(frame, stream.heard_ms)
         primed = stream.heard_ms >= self.settings.prime_ms and not self.replay.waits
-        if stream.cue is not None and primed:
+        if stream.cue is not None and primed and not self._is_held_back(stream, now_ms):
             self.direct(stream.cue, now_ms)
+
+    def _is_held_back(self, stream: Stream, now_ms: float) -> bool:
+        """Whether the current stream's cue waits: for what the phone has still to send, or for the learner.
+
+        What Maya says to it would be cut short as barge-in by speech that was captured long before. A phone that is there is
+        acknowledged twice a second: it is looked at then, though nothing comes.
+        """
+        may_catch_up = now_ms < stream.live_since_ms + self.settings.catch_up_within_ms
+        if may_catch_up and self.phone_is_behind(now_ms):
+            return True
+        return stream.cue_yields and self.watch.is_with_learner(now_ms, may_be_told_yet=may_catch_up)
 
     def next_timer_ms(self) -> float | None:
         """When `play_on` is due though nothing happens."""
@@ -246,8 +272,11 @@ class MayaLine:
     def spoke(self, now_ms: float) -> None:
         """The current stream speaks."""
         self.watch.note(Sign.SPOKE, now_ms)
-        if self.current is not None:
-            self.current.unanswered, self.current.has_spoken = None, True
+        current = self.current
+        if current is not None:
+            current.unanswered, current.has_spoken = None, True
+            if current.cue_yields:
+                current.cue = None
 
     def learner_spoke(self) -> None:
         """Whoever speaks need not be asked to."""

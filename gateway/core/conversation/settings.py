@@ -35,6 +35,8 @@ class ConversationSettings:
         time_limit_s: when the assessment begins, whatever part is reached.
         stop_within_ms: a `stop` is taken after this even if frames are missing.
         prime_ms: sound that a stream must have heard before Maya is asked to speak (SERVICE.md A4: 68 ms).
+        catch_up_within_ms: her cue waits at most so long for a phone that sends what it captured while nobody took it.
+        unasked_within_ms: a learner who was heard before the cue and is not answered for so long is left to the cue.
         nudge_s: Maya asks again after this much silence of the learner.
         nudges: at most so many in a row.
         answer_within_s: a stream that leaves the learner or a stage direction unanswered for so long is dead (SERVICE.md
@@ -90,6 +92,8 @@ class ConversationSettings:
     time_limit_s: float = 810.0
     stop_within_ms: float = 3_000.0
     prime_ms: float = 100.0
+    catch_up_within_ms: float = 5_000.0
+    unasked_within_ms: float = 3_000.0
     nudge_s: float = 15.0
     nudges: int = 2
     answer_within_s: float = 8.0

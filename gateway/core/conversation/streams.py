@@ -45,6 +45,7 @@ class StreamKeeper:
     _has_served: bool = False
     _unanswered: Direction | None = None
     _suspected: Stream | None = None
+    _taken_up: bool = False
 
     # Opening
 
@@ -90,6 +91,7 @@ class StreamKeeper:
 
     def begin(self, now_ms: float, *, taken_up: bool) -> None:
         """Let the first stream be the current one: it begins the test, or goes on with one that is taken up."""
+        self._taken_up = taken_up
         self._take_over(now_ms, self._cue() if taken_up else Direction.BEGIN, HEAR_ALL_AGAIN)
 
     def begin_part(self, now_ms: float) -> Stream | None:
@@ -143,7 +145,9 @@ class StreamKeeper:
         self.course.record("stream_renewed", duration_ms=round(now_ms - current.opened_at_ms))
 
     def _take_over(self, now_ms: float, cue: Direction | None, replay_from_ms: float) -> Stream | None:
-        predecessor = self.line.promote(now_ms, cue=cue, replay_from_ms=replay_from_ms)
+        # What the learner said to a relay that was lost, and since, may be known to nobody yet.
+        yields = self._taken_up and not self.dialogue.maya_has_begun
+        predecessor = self.line.promote(now_ms, cue=cue, replay_from_ms=replay_from_ms, cue_yields=yields)
         self._suspected = self._unanswered = None
         current = self.line.current
         assert current is not None
@@ -228,6 +232,8 @@ class StreamKeeper:
         current = self.line.current
         if current is None:
             return None
+        if current.cue is not None and current.cue_yields and self.dialogue.examiner is not None:
+            current.cue = self.dialogue.examiner.opening_cue
         self.line.play_on(now_ms)
         match self.line.watch.look(now_ms):
             case Verdict.DEAD:

@@ -29,11 +29,19 @@ from gateway.core.errors import SessionGone
 from gateway.core.exam import ExamPlan, PartPlan
 from gateway.core.messages import ByeReason
 from gateway.core.nova_events import HistoryTurn, Role
+from gateway.core.prompts import Direction
 
 _BACK: Final = "I am sorry, the line was lost for a moment. Let us go on."
 
 _WORTH_RESUMING: Final = 0.1
 """A part of whose time less than this share is left is not taken up again."""
+
+_GIVEN_BEFORE: Final = {
+    Phase.TALKING: (Direction.START_TALK,),
+    Phase.ASKING: (Direction.START_TALK, Direction.END_TALK),
+}
+"""The stage directions of a part with a talk that were followed before a phase. Without them Maya would take for the
+beginning of the talk, at which she is silent, whatever she hears the learner say."""
 
 _STORED_LATE_MS: Final = 5_000.0
 """How much longer ago than progress says the phone may have been heard: a write may have failed, or been under way."""
@@ -69,7 +77,9 @@ def resumption(plan: ExamPlan, part: int, standing: Standing) -> Resumption | No
     if current.cue_card is None:
         return Resumption(_less(current, standing, opening=_BACK), replace(standing, phase=Phase.OPENING))
     rest = replace(standing, phase_elapsed_ms=0.0)
-    return Resumption(_less(current, standing), rest, (HistoryTurn(Role.ASSISTANT, current.opening),))
+    briefed = HistoryTurn(Role.ASSISTANT, current.opening)
+    directed = (HistoryTurn(Role.USER, direction) for direction in _GIVEN_BEFORE.get(standing.phase, ()))
+    return Resumption(_less(current, standing), rest, (briefed, *directed))
 
 
 def _from_the_opening(plan: PartPlan, standing: Standing) -> Resumption:
@@ -205,7 +215,9 @@ class Succession:
         if examiner is not None and self._taken_up_ms is not None:
             examiner.stand_still(now_ms - self._taken_up_ms)
             self._taken_up_ms = None
-            self.dialogue.status("listening")
+            current = self.line.current
+            waits_for_maya = current is not None and (current.cue or current.unanswered) is not None
+            self.dialogue.status("thinking" if waits_for_maya else "listening")
             assert self.phone.start is not None
             self.lag.begin(self.phone.start, now_ms)
             self.store(now_ms)

@@ -4,6 +4,7 @@ import base64
 from dataclasses import dataclass
 from typing import Final
 
+from gateway.core.conversation.catch_up import CatchUp
 from gateway.core.conversation.settings import ConversationSettings
 from gateway.core.errors import TooFast
 from gateway.core.messages import AudioUp
@@ -65,6 +66,14 @@ class RateGuard:
         if self._started_at_ms is None:
             self._started_at_ms = began_ms
             self._bucket_ends_ms = now_ms + _BUCKET_MS
+
+    def is_replay(self, now_ms: float) -> bool:
+        """Whether the phone may be sending its buffer again."""
+        return now_ms < self._replay_until_ms
+
+    def elapsed_ms(self, now_ms: float) -> float:
+        """How long ago capture time began, 0 before it has."""
+        return 0.0 if self._started_at_ms is None else now_ms - self._started_at_ms
 
     def replay(self, now_ms: float) -> None:
         """The phone sends its buffer again: for its length, speed says nothing."""
@@ -138,6 +147,7 @@ class Uplink:
         self._taking_up = False
         self._oldest_seen: int | None = None
         self._missing_since_ms = 0.0
+        self._catch_up = CatchUp()
 
     @property
     def acknowledged(self) -> int:
@@ -186,6 +196,7 @@ class Uplink:
         self._began_ms = began_ms
         self._taking_up = True
         self._guard.replay(now_ms)
+        self._catch_up.begin()
 
     def forget(self) -> None:
         """The app was killed: the numbers of what had come early will be those of other speech."""
@@ -208,6 +219,7 @@ class Uplink:
     def resume(self, oldest_held: int, now_ms: float) -> None:
         """The phone came back and holds frames from `oldest_held` on; what is older is lost and becomes silence."""
         self._guard.replay(now_ms)
+        self._catch_up.begin()
         if oldest_held > self.next_seq:
             self._inbox.skip_to(oldest_held)
             self._gap_pending = True
@@ -231,9 +243,25 @@ class Uplink:
         if is_new and self._inbox.has(audio.seq):
             self._early_ms += sound_ms
             self.replayed = self._guard.took(sound_ms, now_ms)
+            if self._guard.is_replay(now_ms):
+                self._note_replayed(audio, sound_ms, now_ms)
         if not self._inbox.early:
             self._early_ms = 0.0
         return frames
+
+    def _note_replayed(self, audio: AudioUp, sound_ms: float, now_ms: float) -> None:
+        self._catch_up.came(audio.seq, sound_ms, audio.t + sound_ms, now_ms)
+        if not self._inbox.early:
+            self._catch_up.all_is_in_order()
+        elif audio.seq > self.acknowledged:
+            self._catch_up.waits(audio.pcm, sound_ms)
+
+    def is_behind(self, now_ms: float) -> bool:
+        """Whether the phone is still sending what it captured while nobody took it."""
+        if not self._guard.is_replay(now_ms):
+            return False
+        elapsed_ms = self._guard.elapsed_ms(now_ms)
+        return self._catch_up.is_behind(elapsed_ms, self.acknowledged, self._inbox.early, now_ms)
 
     @property
     def _most_early_ms(self) -> float:

@@ -143,6 +143,28 @@ class Watch:
         """Whether the gateway's own ear has heard something loud that the stream has not told the end of."""
         return self._ear.loud_ms > 0
 
+    def is_with_learner(self, now_ms: float, *, may_be_told_yet: bool) -> bool:
+        """Whether the learner is being heard, or has been and Maya is about to answer without being asked to.
+
+        Args:
+            now_ms: the time.
+            may_be_told_yet: what the gateway's own ear has heard may be something that the service has still to tell of.
+        """
+        match self.owed:
+            case Owed.END:
+                pause_ms = self.settings.pause_ms
+                return self._ear.still_ms < pause_ms or now_ms < self._since_ms + pause_ms
+            case Owed.WORDS | Owed.ANSWER:
+                return now_ms < self._since_ms + self.settings.unasked_within_ms
+            case _:
+                return may_be_told_yet and self._hears_the_learner
+
+    @property
+    def _hears_the_learner(self) -> bool:
+        """Whether what the gateway's own ear has heard is speech, or may become speech."""
+        ear = self._ear
+        return ear.loud_ms >= _LEAST_SPEECH_MS or (ear.loud_ms > 0 and ear.still_ms < _LEAST_SPEECH_MS)
+
     def begin(self, now_ms: float) -> None:
         """Another stream is current: it owes nothing yet."""
         self.owed, self.directed = Owed.NOTHING, False

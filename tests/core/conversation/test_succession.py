@@ -171,10 +171,10 @@ def test_maya_picks_up_at_the_part_reached(lost):
     scene.open()
     assert scene.state is State.TALKING
     assert "I am sorry, the line was lost" in prompt_of(scene)
-    scene.wait(300, talking=True)
+    scene.wait(600, talking=True)
     assert scene.directions() == ["[The candidate is ready: begin the part.]"]
-    assert scene.frames() == 4
-    assert [message["state"] for message in scene.told("status")] == ["reconnecting", "listening"]
+    assert scene.frames() == 7
+    assert [message["state"] for message in scene.told("status")] == ["reconnecting", "thinking"]
 
 
 def test_a_stream_that_fails_at_once_is_followed_by_one_for_the_same_part(lost):

@@ -54,6 +54,22 @@ def test_a_resume_without_a_gap_adds_nothing(uplink):
     assert heard(uplink.receive(frame(1), 900.0)) == bytes([1]) * FRAME_BYTES
 
 
+def test_a_phone_that_came_back_is_behind_until_its_buffer_is_in(uplink):
+    """Each time; one that was never away is not."""
+    for seq in range(10):
+        uplink.receive(frame(seq), 100.0 * seq)
+    assert not uplink.is_behind(900.0)
+    for came_at_ms, first in ((8_000.0, 10), (15_000.0, 80)):
+        uplink.resume(first, came_at_ms)
+        assert uplink.is_behind(came_at_ms)
+        for seq in range(first, first + 54):
+            uplink.receive(frame(seq), came_at_ms)
+        assert uplink.is_behind(came_at_ms)
+        for seq in range(first + 54, first + 70):
+            uplink.receive(frame(seq), came_at_ms)
+        assert not uplink.is_behind(came_at_ms)
+
+
 def test_capture_time_may_not_run_ahead_of_real_time(uplink):
     """Fifteen seconds of difference are forgiven; then frames are refused until real time has caught up."""
     assert uplink.receive(frame(0, 14_900.0), 0.0)
