@@ -64,7 +64,7 @@ def test_a_phone_that_came_back_is_behind_until_its_buffer_is_in(uplink):
         assert uplink.is_behind(came_at_ms)
         for seq in range(first, first + 54):
             uplink.receive(frame(seq), came_at_ms)
-        assert uplink.is_behind(came_at_ms)
+            assert uplink.is_behind(came_at_ms)
         for seq in range(first + 54, first + 70):
             uplink.receive(frame(seq), came_at_ms)
         assert not uplink.is_behind(came_at_ms)
