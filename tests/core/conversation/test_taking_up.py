@@ -20,7 +20,8 @@ from tests.core.conversation.scene import Scene
 from tests.core.conversation.test_succession import AWAY_MS, NEXT_EPOCH, successor, written
 from tests.world.learner import ANSWERS
 from tests.world.moments import Inside
-from tests.world.world import PERFECT, WILD, Line, World
+from tests.world.network import PERFECT, WILD, Line
+from tests.world.world import World
 
 BUFFERED = round(AWAY_MS / 100)
 
