@@ -27,7 +27,7 @@ _LOOKS: Final = 40
 _LOOKS_FOR_LIVING: Final = 75
 """For 1.5 s: a relay tries at least once a second to reach a Redis that was away."""
 
-_TYPES: Final = frozenset({"start", "resume", "audio", "ack", "ping", "pong", "lag_choice", "stop"})
+_TYPES: Final = ("start", "resume", "audio", "ack", "ping", "pong", "lag_choice", "stop")
 
 _UNANSWERED: Final = frozenset({"ack", "ping", "pong"})
 """They belong to a connection and may get lost: no error is made of them."""
@@ -103,7 +103,7 @@ def _type_of(body: str) -> str:
         raise BadMessage("the message must be a JSON object")
     message_type = document.get("type")
     if not isinstance(message_type, str) or message_type not in _TYPES:
-        raise BadMessage("type: must be a message of maya.v1 from the app")
+        raise BadMessage(f"type: missing or unknown; must be one of {', '.join(_TYPES)}")
     return message_type
 
 

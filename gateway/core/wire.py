@@ -5,7 +5,7 @@ pydantic-core parses JSON in one pass, with a depth limit of its own, so hostile
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Final
+from typing import Annotated, Final, NamedTuple
 
 import pydantic_core
 from pydantic import Field, TypeAdapter, ValidationError
@@ -34,19 +34,28 @@ _BASE64: Final = re.compile(r"[A-Za-z0-9+/]*={0,2}")
 
 _FIELD_NAMES: Final = frozenset(name for cls in (*UP_MESSAGES, *DOWN_MESSAGES) for name in cls.model_fields)
 
+_OF_CONTRACT: Final = ("expected_tags", "expected", "max_length", "min_length", "pattern", "ge", "le")
+"""Of pydantic's context, what never holds anything of the input."""
+
 _NO_TYPE: Final = frozenset({"union_tag_not_found", "union_tag_invalid"})
 
-# By pydantic's error type. Its own texts are not used, since some of them quote the input.
+_UP_FIELDS: Final = {
+    cls.model_fields["type"].default: ", ".join(name for name in cls.model_fields if name not in ("type", "action"))
+    for cls in UP_MESSAGES
+}
+
+# By pydantic's error type. Its own texts are not used, since some of them quote the input. What stands in braces is of its context
+# and comes from the contract.
 _WHOLE_MESSAGE_FAULTS: Final[Mapping[str, str]] = {
     "json_invalid": "not JSON, or nested too deeply",
     "string_unicode": "not JSON: the text is not valid Unicode",
     "dict_type": "not a JSON object",
     "union_tag_not_found": "type: missing",
-    "union_tag_invalid": "type: unknown",
+    "union_tag_invalid": "type: unknown; must be one of {expected_tags}",
 }
 _FIELD_FAULTS: Final[Mapping[str, str]] = {
     "missing": "missing",
-    "extra_forbidden": "not a field of this message",
+    "extra_forbidden": "not a field of this message; it has {fields}",
     "int_type": "must be an integer",
     "float_type": "must be a number",
     "finite_number": "must be a finite number",
@@ -54,12 +63,12 @@ _FIELD_FAULTS: Final[Mapping[str, str]] = {
     "string_unicode": "must be valid Unicode",
     "bool_type": "must be true or false",
     "dict_type": "must be an object",
-    "literal_error": "is not one of the allowed values",
-    "string_too_long": "is too long",
-    "string_too_short": "is too short",
-    "string_pattern_mismatch": "does not have the required form",
-    "greater_than_equal": "is too small",
-    "less_than_equal": "is too large",
+    "literal_error": "must be {expected}",
+    "string_too_long": "must have at most {max_length} characters",
+    "string_too_short": "must have {min_length} or more characters",
+    "string_pattern_mismatch": "must match {pattern}",
+    "greater_than_equal": "must be {ge} or more",
+    "less_than_equal": "must be {le} or less",
 }
 
 
@@ -94,7 +103,7 @@ def parse_down(text: str | bytes) -> DownMessage | None:
     try:
         return _DOWN.validate_json(text, extra="ignore")
     except ValidationError as error:
-        if _first_fault(error)[0] in _NO_TYPE:
+        if _first_fault(error).kind in _NO_TYPE:
             return None
         raise _bad_message(error) from None
 
@@ -155,18 +164,27 @@ def _check_pcm(audio: AudioUp) -> None:
         raise BadAudio("pcm: odd number of bytes, samples have two", ref=audio.seq)
 
 
-def _first_fault(error: ValidationError) -> tuple[str, tuple[int | str, ...]]:
-    """Pydantic's error type and where it lies, of the first fault."""
-    fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    return fault["type"], fault["loc"]
+class _Fault(NamedTuple):
+    """The first fault: pydantic's error type, where it lies, and what the contract asks for there."""
+
+    kind: str
+    where: tuple[int | str, ...]
+    asked: dict[str, object]
+
+
+def _first_fault(error: ValidationError) -> _Fault:
+    fault = error.errors(include_url=False, include_input=False)[0]
+    context = fault.get("ctx", {})
+    return _Fault(fault["type"], fault["loc"], {name: context[name] for name in _OF_CONTRACT if name in context})
 
 
 def _bad_message(error: ValidationError) -> BadMessage:
-    kind, where = _first_fault(error)
+    kind, where, asked = _first_fault(error)
     if not where:
-        return BadMessage(_WHOLE_MESSAGE_FAULTS.get(kind, "not a message of maya.v1"))
+        return BadMessage(_WHOLE_MESSAGE_FAULTS.get(kind, "not a message of maya.v1").format(**asked))
     tag, *path = where
-    return BadMessage(f"{_field_name(path)}: {_FIELD_FAULTS.get(kind, 'is wrong')}", ref=str(tag))
+    says = _FIELD_FAULTS.get(kind, "is wrong").format(fields=_UP_FIELDS.get(str(tag)), **asked)
+    return BadMessage(f"{_field_name(path)}: {says}", ref=str(tag))
 
 
 def _field_name(path: list[int | str]) -> str:

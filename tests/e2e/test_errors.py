@@ -315,7 +315,7 @@ async def test_module_locked(cloud, learner):
     token = cloud.token(learner, unlock=["general_speaking"])
     async with RawPhone.connected(cloud, token) as phone:
         phone.start()
-        assert (await error(phone, "module_locked", fatal=True)).ref == "module"
+        assert (await error(phone, "module_locked", fatal=True)).ref == "start"
     async with RawPhone.connected(cloud, cloud.token(f"{learner}-2", unlock=["general_speaking"])) as phone:
         await phone.begin(module="general_speaking")
         await goes_on(phone)

@@ -115,7 +115,7 @@ class Sitting:
                 self.course.go(Event.ADMITTED)
                 self.streams.open_wanted(now_ms)
             case Admission.LOCKED:
-                self.failed(ModuleLocked("this module is not unlocked", ref="module"), now_ms)
+                self.failed(ModuleLocked("this module is not unlocked", ref="start"), now_ms)
             case Admission.BUSY:
                 self.failed(Busy(retry_after_s=event.retry_after_s or 1.0), now_ms)
             case Admission.UNKNOWN:
