@@ -80,6 +80,7 @@ lock: setup ## Resolve requirements.txt anew, with hashes and without addresses
 
 # Needs neither the whole set-up nor credentials: an empty environment with uv is enough.
 package: $(BIN)/uv $(NPM) ## Make what Lambda runs, and the compiled template of STAGE (dev), under build/
+	@$(if $(filter dev staging prod,$(STAGE)),,$(error STAGE is $(STAGE); there are dev, staging and prod))
 	@$(PYTHON) -m infra.package
 	@$(OSLS) package --stage $(STAGE) --package build/compiled/$(STAGE)
 

@@ -35,7 +35,7 @@ def main() -> int:
     for note in preflight(_client, template.document):
         refused = refused or note.level is Level.ERROR
         print(f"{note.level.value:<8} {note.text}")
-    print("refused" if refused else f"stage {template.stage} may be deployed")
+    print("refused: nothing was deployed" if refused else f"stage {template.stage} may be deployed")
     return 1 if refused else 0
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from typing import Any, Final, NamedTuple
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, ProfileNotFound
 
 from gateway.adapters.invocation_logging import is_on
 
@@ -42,14 +42,26 @@ type Check = Callable[[Clients, Mapping[str, Any]], Iterator[Note]]
 
 
 def preflight(clients: Clients, template: Mapping[str, Any]) -> Iterator[Note]:
-    """Yield the notes of all checks; one that cannot be done is an error where it guards what must hold, else a warning."""
+    """Yield the notes of all checks; one that cannot be done is an error where it guards what must hold, else a warning.
+
+    Without an account there is nothing more to look at: what comes first is then the only note.
+    """
     for check, must_hold in _CHECKS:
         try:
             yield from check(clients, template)
         except (ClientError, BotoCoreError) as error:
-            code = error.response["Error"]["Code"] if isinstance(error, ClientError) else type(error).__name__
             level = Level.ERROR if must_hold else Level.WARNING
-            yield Note(level, f"{check.__name__.strip('_').replace('_', ' ')}: could not be looked at ({code})")
+            yield Note(level, f"{check.__name__.strip('_').replace('_', ' ')}: could not be looked at ({_why(error)})")
+            if check is _account:
+                return
+
+
+def _why(error: ClientError | BotoCoreError) -> str:
+    if isinstance(error, ClientError):
+        return str(error.response["Error"]["Code"])
+    if isinstance(error, NoCredentialsError | ProfileNotFound):
+        return f"{str(error).rstrip('.')}. Set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+    return type(error).__name__
 
 
 def _account(clients: Clients, _template: Mapping[str, Any]) -> Iterator[Note]:

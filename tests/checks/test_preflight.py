@@ -4,7 +4,7 @@ from collections import defaultdict
 from unittest.mock import MagicMock
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, NoCredentialsError
 
 from infra.deploy.preflight import Level, preflight
 
@@ -64,6 +64,14 @@ def test_not_being_allowed_to_look_refuses_where_it_matters(account, templates):
     """Not knowing whether speech is kept is no permission."""
     account["bedrock"].get_model_invocation_logging_configuration.side_effect = denied
     assert errors(account, templates["dev"]) == ["invocation logging: could not be looked at (AccessDeniedException)"]
+
+
+def test_without_credentials_one_sentence_says_what_is_missing(account, templates):
+    """Not one for each check that cannot be done."""
+    account["sts"].get_caller_identity.side_effect = NoCredentialsError
+    (note,) = notes(account, templates["dev"])
+    assert note.level is Level.ERROR
+    assert "Unable to locate credentials. Set AWS_PROFILE" in note.text
 
 
 def test_a_model_that_cannot_be_used_refuses(account, templates):
