@@ -21,6 +21,11 @@ _PORTS = {
     "issuer": "the token issuer's keys",
 }
 
+_VOICES = (
+    "how Maya hears and speaks: English (human), or tones, hearing only how long somebody spoke (plain); auto takes human "
+    "where it is installed"
+)
+
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser; ``command`` says which command was given."""
@@ -59,10 +64,20 @@ def _add_up(up: argparse.ArgumentParser) -> None:
         up.add_argument(
             f"--{name}-port", type=_port, default=0, metavar="PORT", help=f"{what}; a free port unless given"
         )
-    up.add_argument("--voice", choices=("auto", "human", "plain"), default="auto", help="how Maya hears and speaks")
-    up.add_argument("--timing", choices=("service", "instant"), default="service", help="when Maya answers")
-    up.add_argument("--plan", choices=("full", "demo", "tiny"), default="", help="the exam's length")
-    up.add_argument("--lines", type=_positive, default=0, metavar="N", help="conversations at once (16)")
+    up.add_argument("--voice", choices=("auto", "human", "plain"), default="auto", help=_VOICES)
+    up.add_argument(
+        "--timing",
+        choices=("service", "instant"),
+        default="service",
+        help="when Maya answers: after the time that the service takes (default), or at once",
+    )
+    up.add_argument(
+        "--plan",
+        choices=("full", "demo", "tiny"),
+        default="",
+        help="the exam's length: some 13 minutes (default), one and a half, or less",
+    )
+    up.add_argument("--lines", type=_positive, default=0, metavar="N", help="conversations at once (18)")
     up.add_argument("--with-parent", action="store_true", help="stop when the process that started this one is gone")
     tests = up.add_argument_group("for tests")
     tests.add_argument("--record", action="store_true", help="Maya keeps in memory what she heard and said")
@@ -85,13 +100,20 @@ def _add_up(up: argparse.ArgumentParser) -> None:
 def _add_token(token: argparse.ArgumentParser) -> None:
     token.add_argument("--state", type=Path, required=True, metavar="FILE", help="the running cloud's state file")
     token.add_argument("--learner", required=True, metavar="ID")
-    token.add_argument("--unlock", action="extend", nargs="+", default=[], metavar="MODULE", help="modules to unlock")
+    token.add_argument(
+        "--unlock",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="MODULE",
+        help="modules to unlock: academic_speaking, general_speaking",
+    )
     token.add_argument("--expires-s", type=float, default=3600.0, metavar="N", help="seconds it is valid (3600)")
 
 
 def _add_demo(demo: argparse.ArgumentParser) -> None:
     demo.add_argument("--speech", type=Path, default=SPEECH, metavar="FILE.wav", help="what the learner says")
-    demo.add_argument("--voice", choices=("auto", "human", "plain"), default="auto", help="how Maya hears and speaks")
+    demo.add_argument("--voice", choices=("auto", "human", "plain"), default="auto", help=_VOICES)
 
 
 def _port(text: str) -> int:
