@@ -117,11 +117,15 @@ class Stream:
         self.state = STREAM_TABLE[self.state][event]
 
 
+_USUAL_VOICE: Final = "amy"
+"""maya.v1: what an app that names no voice hears."""
+
+
 @dataclass(slots=True)
 class Voice:
     """How Maya speaks and hears: fixed at `start` for the whole conversation."""
 
-    voice: str = "amy"
+    voice: str = _USUAL_VOICE
     language: str = "en-GB"
     rate: int = 16_000
     out_rate: int = 24_000
@@ -152,6 +156,12 @@ class MayaLine:
         self.replay = Replay(self.settings.replay_ms, self.settings.replay_speed)
 
     # Opening and changing
+
+    def speak_as_usual(self) -> bool:
+        """Give Maya the voice that she has where none is asked for; return whether she had another."""
+        changes = self.voice.voice != _USUAL_VOICE
+        self.voice.voice = _USUAL_VOICE
+        return changes
 
     def open(self, plan: PartPlan, history: Sequence[HistoryTurn], now_ms: float, *, said_before: int = 0) -> Stream:
         """Open a stream that shall become the current one; an unfinished successor is given up for it."""

@@ -25,6 +25,9 @@ _RENEW_AGAIN_MS: Final = 1_000.0
 _RENEW_AFTER_FAILURE_MS: Final = 10_000.0
 """Renewal is not urgent: the stream that is to be renewed still serves."""
 
+_OPENING_REFUSED: Final = frozenset({Fault.INPUT_REJECTED, Fault.MISCONFIGURED})
+"""What the service says, in words that no source has, of a voice that it does not know."""
+
 
 @dataclass(slots=True)
 class StreamKeeper:
@@ -185,8 +188,10 @@ class StreamKeeper:
 
     def _try_again(self, fault: Fault, now_ms: float) -> bool:
         settings, alarms = self.course.settings, self.course.alarms
+        # Of all that a stream is opened with, the voice alone is the app's choice, which the service may not have.
+        another_voice = fault in _OPENING_REFUSED and not self._has_served and self.line.speak_as_usual()
         # What was accepted a moment ago will be so again: credentials change, a refusal was for another reason.
-        hopeless = not fault.retryable and not self._has_served
+        hopeless = not (fault.retryable or self._has_served or another_voice)
         if hopeless or self._attempts >= settings.retries:
             return False
         # Once more with what was being said when a policy blocked something; it may have been another thing.

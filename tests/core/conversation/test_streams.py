@@ -73,6 +73,41 @@ def test_a_fault_that_no_other_stream_mends_is_not_tried_again():
     assert scene.state is not State.TALKING
 
 
+def voices(scene: Scene) -> list[str]:
+    """Of each stream that was opened."""
+    opened = [b"".join(stream.events).decode() for stream in scene.of(OpenStream)]
+    return [events.partition('"voiceId":"')[2].partition('"')[0] for events in opened]
+
+
+@pytest.mark.parametrize("fault", [Fault.INPUT_REJECTED, Fault.MISCONFIGURED])
+def test_a_voice_that_the_model_does_not_have_is_followed_by_the_usual_one(fault):
+    """The app's choice may be of another model's voices: that is no reason to hold no test."""
+    scene = Scene().begin(voice="greta")
+    scene.lose(fault=fault)
+    scene.open()
+    scene.wait(300, talking=True)
+    assert voices(scene) == ["greta", "amy"]
+    assert scene.state is State.TALKING
+
+
+def test_a_voice_that_has_spoken_is_kept():
+    """What is refused later has another reason."""
+    scene = Scene()
+    scene.begin(voice="olivia")
+    scene.wait(300, talking=True)
+    scene.maya()
+    scene.learner()
+    scene.lose(fault=Fault.INPUT_REJECTED)
+    assert voices(scene) == ["olivia", "olivia"]
+
+
+def test_the_usual_voice_is_not_tried_twice_for_its_name():
+    """Then it is something else that every stream is opened with."""
+    scene = Scene().begin()
+    scene.lose(fault=Fault.MISCONFIGURED)
+    assert openings(scene) == 1
+
+
 def test_what_was_accepted_before_is_tried_again():
     """Credentials are exchanged while a test is under way: a refusal passes."""
     scene = Scene().talk()
