@@ -47,7 +47,12 @@ def percent(proportion: dict[str, Any]) -> str:
     if proportion["share"] is None:
         return cell(NOTHING, "none")
     low, high = proportion["interval"]
-    return cell(f"{100 * proportion['share']:.3g} %", f"{100 * low:.2g} to {100 * high:.2g}, n {proportion['n']:,}")
+    return cell(f"{100 * proportion['share']:.3g} %", f"{_short(100 * low)} to {_short(100 * high)}, n {proportion['n']:,}")
+
+
+def _short(number: float) -> str:
+    """Two digits, and none behind the point from ten on."""
+    return f"{number:.0f}" if number >= 10 else f"{number:.2g}"
 
 
 def figure(summary: dict[str, Any], name: str, digits: int = 0) -> str:

@@ -9,6 +9,7 @@ import pytest
 
 import client_sim.__main__ as program
 from client_sim.report.document import document
+from client_sim.report.html import percent
 from client_sim.report.page import page
 from client_sim.report.plots.svg import Scale, log_ticks, round_ticks, seconds_label, time_ticks
 from tests.client_sim.report.made import busy, call, run, second, write
@@ -166,6 +167,12 @@ def test_the_command_writes_page_and_document(tmp_path, capsys):
     told = json.loads(capsys.readouterr().out)
     assert {judged["gate"]: judged["verdict"] for judged in told["verdict"]["gates"]}["v2v_p50_ms"] == "fail"
     assert told["targets"][0]["groups"][0]["latency"]["v2v_ms"]["n"] == 80
+
+
+def test_an_interval_up_to_all_of_them_is_written_out():
+    """Not as a power of ten."""
+    assert "68 to 100, n 8" in percent({"share": 1.0, "interval": [0.676, 1.0], "n": 8})
+    assert "0.081 to 0.7, n 1,261" in percent({"share": 0.0024, "interval": [0.00081, 0.007], "n": 1261})
 
 
 def test_an_invalid_run_fails(tmp_path, capsys):
