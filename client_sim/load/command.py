@@ -26,6 +26,7 @@ from gateway.core.messages import MAX_FRAME_MS, MIN_FRAME_MS, LagAnswer, Module,
 FAILED: Final = 1
 MISUSED: Final = 2
 INTERRUPTED: Final = 130
+_TONES: Final = "learners speak in tones, which only a local cloud with --voice plain understands; against any other, give --speech FILE.wav"
 _REMEDY: Final = (
     "The tester was late: use fewer phones, longer frames (--frame-ms 200), or a machine with more idle cores."
 )
@@ -87,6 +88,8 @@ def run(options: argparse.Namespace) -> int:
     except (ValueError, OSError) as error:
         print(f"client_sim: {error}", file=sys.stderr)
         return MISUSED
+    if options.speech is None:
+        print(f"client_sim: {_TONES}", file=sys.stderr)
     console = Console(highlight=False, stderr=options.json)
     board = Board(
         console,

@@ -47,7 +47,9 @@ def percent(proportion: dict[str, Any]) -> str:
     if proportion["share"] is None:
         return cell(NOTHING, "none")
     low, high = proportion["interval"]
-    return cell(f"{100 * proportion['share']:.3g} %", f"{_short(100 * low)} to {_short(100 * high)}, n {proportion['n']:,}")
+    return cell(
+        f"{100 * proportion['share']:.3g} %", f"{_short(100 * low)} to {_short(100 * high)}, n {proportion['n']:,}"
+    )
 
 
 def _short(number: float) -> str:

@@ -138,6 +138,7 @@ def test_a_run_that_reached_nobody_is_not_valid(tmp_path, capsys):
     arguments[arguments.index("5")] = "0.01"
     assert program.main(arguments) == 1
     said = capsys.readouterr()
+    assert "tones" in said.err
     assert "a conversation failed: unreachable" in said.out
     assert "not valid: nothing was sent" in said.err
     assert "conversations: unreachable" in said.err
