@@ -339,7 +339,7 @@ class PhoneSide:
 
     def tick(self, now_ms: float) -> None:
         """Acknowledge what has come, and write it down before: what the phone lets go of, another relay must not wait for."""
-        frames = self.uplink.give_up_missing(now_ms)
+        frames = self.uplink.give_up_missing()
         if frames:
             self.events.frames_heard(frames, now_ms)
         if not self.open or self.downlink.connection_id is None or now_ms < self._ack_at_ms - EARLY_MS:
@@ -365,11 +365,7 @@ class PhoneSide:
 
     def next_timer_ms(self) -> float | None:
         """When `tick` is due."""
-        ack_at_ms = self._ack_at_ms if self.open and self.downlink.connection_id is not None else None
-        missing_until_ms = self.uplink.missing_until_ms
-        if ack_at_ms is None or missing_until_ms is None:
-            return missing_until_ms if ack_at_ms is None else ack_at_ms
-        return min(ack_at_ms, missing_until_ms)
+        return self._ack_at_ms if self.open and self.downlink.connection_id is not None else None
 
     def bye(self, reason: ByeReason, error: ProtocolError | None) -> None:
         """Say the last words, with the error that ended the conversation if one did; nothing follows."""

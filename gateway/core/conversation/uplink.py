@@ -17,6 +17,9 @@ _SILENCE_PIECE_MS: Final = 100.0
 _MISSING_MS: Final = 5_000.0
 """A frame that the phone holds has come by then, though it was lost twice."""
 
+_THERE_MS: Final = 3_000.0
+"""A phone that is there is heard by then: what is not acknowledged comes again after 2 s."""
+
 _SAME_OFFENCE_MS: Final = 5_000.0
 """A refused frame comes again after 2 s: offences that lie further apart than this are not one that goes on."""
 
@@ -148,6 +151,7 @@ class Uplink:
         self._oldest_seen: int | None = None
         self._missing_since_ms = 0.0
         self._catch_up = CatchUp()
+        self._seen_at_ms = 0.0
 
     @property
     def acknowledged(self) -> int:
@@ -172,11 +176,6 @@ class Uplink:
     def taking_up(self) -> bool:
         """Whether a lost relay's session is taken up and none of its frames has come yet."""
         return self._taking_up
-
-    @property
-    def missing_until_ms(self) -> float | None:
-        """When `give_up_missing` does so, None while nothing is missing."""
-        return self._missing_since_ms + _MISSING_MS if self._taking_up and self._oldest_seen is not None else None
 
     def ready(self, now_ms: float) -> None:
         """The phone may send."""
@@ -204,13 +203,13 @@ class Uplink:
         self._early_ms = 0.0
         self._taking_up = False
 
-    def give_up_missing(self, now_ms: float) -> list[Frame]:
+    def give_up_missing(self) -> list[Frame]:
         """Do without what a lost relay had taken and the phone holds no more; return what is in order then.
 
         A phone that says `resume` tells how far its buffer goes back. Of one whose line never broke it shows when later
-        frames come, for long, and the next one does not.
+        frames keep coming, for long, and the next one does not; while none come it may be away, and holds it still.
         """
-        if self._oldest_seen is None or self.missing_until_ms is None or now_ms < self.missing_until_ms:
+        if not self._taking_up or self._oldest_seen is None or self._seen_at_ms - self._missing_since_ms < _MISSING_MS:
             return []
         self._inbox.skip_to(self._oldest_seen)
         self._gap_pending = True
@@ -271,10 +270,10 @@ class Uplink:
     def _see(self, seq: int, now_ms: float) -> None:
         if seq < self.next_seq:
             return
-        if self._oldest_seen is None:
+        if self._oldest_seen is None or now_ms - self._seen_at_ms > _THERE_MS:
             self._missing_since_ms = now_ms
-            self._oldest_seen = seq
-        self._oldest_seen = min(self._oldest_seen, seq)
+        self._oldest_seen = seq if self._oldest_seen is None else min(self._oldest_seen, seq)
+        self._seen_at_ms = now_ms
 
     def _in_order(self, released: list[_Arrived]) -> list[Frame]:
         frames: list[Frame] = []

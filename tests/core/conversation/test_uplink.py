@@ -70,6 +70,35 @@ def test_a_phone_that_came_back_is_behind_until_its_buffer_is_in(uplink):
         assert not uplink.is_behind(came_at_ms)
 
 
+def taken_up(*, frames: int) -> Uplink:
+    """A lost relay had taken so many frames."""
+    uplink = Uplink(ConversationSettings())
+    uplink.take_up(frames - 1, frames * 100.0, 0.0, 60_000.0)
+    return uplink
+
+
+def test_frames_of_a_phone_that_went_away_are_waited_for():
+    """Later ones came and nothing more for a while: it holds the earlier ones, and sends them when it is back."""
+    uplink = taken_up(frames=10)
+    for seq in (14, 12):
+        assert uplink.receive(frame(seq), 60_000.0) == []
+    assert uplink.give_up_missing() == []
+    for seq in (15, 13, 11, 10):
+        out = uplink.receive(frame(seq), 69_000.0)
+        assert uplink.give_up_missing() == []
+    assert heard(out) == b"".join(bytes([seq]) * FRAME_BYTES for seq in range(10, 16))
+
+
+def test_frames_that_do_not_come_though_later_ones_do_are_given_up():
+    """After five seconds in which the phone was heard again and again."""
+    uplink = taken_up(frames=10)
+    for after_ms in range(0, 5_000, 500):
+        uplink.receive(frame(12 + after_ms // 500), 60_000.0 + after_ms)
+        assert uplink.give_up_missing() == []
+    uplink.receive(frame(22), 65_000.0)
+    assert heard(uplink.give_up_missing())[: 3 * FRAME_BYTES] == bytes(2 * FRAME_BYTES) + bytes([12]) * FRAME_BYTES
+
+
 def test_capture_time_may_not_run_ahead_of_real_time(uplink):
     """Fifteen seconds of difference are forgiven; then frames are refused until real time has caught up."""
     assert uplink.receive(frame(0, 14_900.0), 0.0)
