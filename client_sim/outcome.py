@@ -19,12 +19,13 @@ KEPT_PARTS: Final = 100
 
 @dataclass(slots=True)
 class Caption:
-    """One line of the conversation."""
+    """One line of the conversation; turns are counted within the epoch of a relay."""
 
     turn: int
     who: str
     text: str
     final: bool
+    epoch: int = 0
 
 
 @dataclass(slots=True)
@@ -35,11 +36,11 @@ class Captions:
 
     def add(self, message: Transcript) -> Caption:
         """Take in a transcript message; returns its line."""
-        caption = Caption(message.turn, message.who, message.text, message.final)
-        whose = (caption.turn, caption.who)
+        caption = Caption(message.turn, message.who, message.text, message.final, message.epoch)
+        whose = (caption.epoch, caption.turn, caption.who)
         # Only the end can be preliminary, so the whole is never searched.
         recent = self.lines[-_RECENT_LINES:]
-        kept = [line for line in recent if line.final or (line.turn, line.who) != whose]
+        kept = [line for line in recent if line.final or (line.epoch, line.turn, line.who) != whose]
         self.lines[-_RECENT_LINES:] = kept
         if len(self.lines) < KEPT_LINES:
             self.lines.append(caption)

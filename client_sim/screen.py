@@ -157,12 +157,12 @@ class Subtitles:
     """
 
     def __init__(self) -> None:
-        self._shown: dict[tuple[int, str], str] = {}
+        self._shown: dict[tuple[int, int, str], str] = {}
         self.opened = False
 
     def line(self, caption: Caption) -> Text | None:
         """What is new in a caption, None when nothing is."""
-        whose = (caption.turn, caption.who)
+        whose = (caption.epoch, caption.turn, caption.who)
         before = self._shown.pop(whose, "")
         text = _clean(caption.text)
         if before.startswith(text):

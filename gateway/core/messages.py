@@ -238,7 +238,7 @@ class AudioDown(NumberedDown):
     """A piece of Maya's speech, up to 250 ms; empty ``pcm`` when barge-in has cut it."""
 
     type: Literal["audio"] = "audio"
-    turn: Count
+    turn: Count = Field(description="0, 1, 2 ... within the epoch")
     rate: Rate
     pcm: Base64
 
@@ -247,14 +247,14 @@ class Interrupted(NumberedDown):
     """The learner spoke over Maya: drop this turn's unplayed sound now."""
 
     type: Literal["interrupted"] = "interrupted"
-    turn: Count
+    turn: Count = Field(description="0, 1, 2 ... within the epoch")
 
 
 class Transcript(NumberedDown):
     """Captions, for the screen only; each replaces those of its turn and speaker that were not final."""
 
     type: Literal["transcript"] = "transcript"
-    turn: Count
+    turn: Count = Field(description="0, 1, 2 ... within the epoch")
     who: Who
     text: str = Field(max_length=MAX_TEXT_CHARS)
     final: bool

@@ -226,8 +226,8 @@ def test_captions_grow_on_the_screen():
     """Each word is read once, as soon as it comes; a correction is read whole; a cut takes nothing back."""
     subtitles = Subtitles()
 
-    def read(turn, who, text, *, final=False):
-        line = subtitles.line(Caption(turn, who, text, final))
+    def read(turn, who, text, *, final=False, epoch=1):
+        line = subtitles.line(Caption(turn, who, text, final, epoch))
         return line.plain if line else None
 
     assert read(1, "maya", "Good day.") == "Maya: Good day."
@@ -237,6 +237,7 @@ def test_captions_grow_on_the_screen():
     assert read(2, "learner", "Hallo.", final=True) == "You: Hallo."
     assert read(3, "maya", "Tell me about your home town.") == "Maya: Tell me about your home town."
     assert read(3, "maya", "Tell me about", final=True) is None
+    assert read(3, "maya", "Tell me", epoch=2) == "Maya: Tell me", "another relay's turn"
     for turn in range(1_000):
         read(turn, "maya", "x")
     assert len(subtitles._shown) <= 64
@@ -246,8 +247,8 @@ def test_captions_replace_what_was_preliminary():
     """A line takes the place of those of its turn and speaker that were not final; final ones add up."""
     captions = Captions()
 
-    def say(turn, who, text, *, final):
-        captions.add(Transcript(epoch=1, n=0, turn=turn, who=who, text=text, final=final))
+    def say(turn, who, text, *, final, epoch=1):
+        captions.add(Transcript(epoch=epoch, n=0, turn=turn, who=who, text=text, final=final))
 
     say(1, "maya", "Go", final=False)
     say(1, "maya", "Good", final=False)
@@ -257,6 +258,9 @@ def test_captions_replace_what_was_preliminary():
     say(1, "maya", "How are you?", final=True)
     say(2, "learner", "Hello.", final=True)
     assert [line.text for line in captions.lines] == ["Good morning.", "How are you?", "Hello."]
+    say(3, "maya", "Was it", final=False)
+    say(3, "maya", "As I said", final=False, epoch=2)
+    assert [line.text for line in captions.lines[-2:]] == ["Was it", "As I said"]
 
 
 def test_captions_are_bounded():

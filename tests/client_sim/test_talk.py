@@ -551,7 +551,7 @@ def test_the_document_for_programs():
     assert document["session_id"] == SESSION
     assert document["support_code"] == "K7QX"
     assert document["assessment"]["overall"] == 6.5
-    assert document["transcript"][0] == {"turn": 1, "who": "maya", "text": "A question?", "final": True}
+    assert document["transcript"][0] == {"epoch": 1_000, "turn": 1, "who": "maya", "text": "A question?", "final": True}
     assert [part["title"] for part in document["parts"]] == ["Introduction and interview", "Long turn", "Discussion"]
     timings = document["timings"]
     assert timings["setup_ms"] == pytest.approx(60, abs=1)
