@@ -97,8 +97,13 @@ def system_prompt(plan: PartPlan, language: str = "en-GB") -> str:
 
 def says_closing(plan: PartPlan, text: str) -> bool:
     """Tell whether Maya's `text` holds the part's closing mark, whatever its case and punctuation."""
+    return says(plan.closing_mark, text)
+
+
+def says(line: str, text: str) -> bool:
+    """Tell whether Maya's `text` holds a line of the plan, whatever its case and punctuation."""
 
     def plain(words: str) -> str:
         return " ".join("".join(c if c.isalnum() else " " for c in words.casefold()).split())
 
-    return f" {plain(plan.closing_mark)} " in f" {plain(text)} "
+    return f" {plain(line)} " in f" {plain(text)} "

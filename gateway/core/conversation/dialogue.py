@@ -110,6 +110,11 @@ class Dialogue:
         return self._speech is not None
 
     @property
+    def answer_comes_again(self) -> bool:
+        """Whether the learner had finished, what was said is not known, and another stream hears it once more."""
+        return self._speech is not None and self._speech.over and self._speech.again
+
+    @property
     def said(self) -> int:
         """How much has been said: grows with every utterance of either side."""
         return self._turns + self._utterances
@@ -191,6 +196,11 @@ class Dialogue:
         """What was said so far, as a new stream is seeded with it."""
         unsettled = [HistoryTurn(Role.ASSISTANT, turn.text) for turn in self._unsettled]
         return [*self.recalled, *self._transcript.history(), *unsettled]
+
+    @property
+    def maya_last_said(self) -> str:
+        """Maya's last turn, or nothing."""
+        return next((turn.text for turn in reversed(self.history()) if turn.role is Role.ASSISTANT), "")
 
     def settle(self) -> None:
         """Write Maya's finished turns into the transcript and tell the phone their final text."""
@@ -284,7 +294,7 @@ class Dialogue:
             self._deaf_to_model = True
             self._close_turn()
             if self.examiner is not None:
-                self.examiner.maya_finished(now_ms, now_ms)
+                self.examiner.maya_finished(now_ms, now_ms, interrupted=True)
         self.status("listening")
 
     def _turn(self) -> MayaTurn:

@@ -66,6 +66,8 @@ class Examiner:
         phase: see the table.
         phase_since_ms: since when.
         answers: questions that the learner has answered.
+        asked: Maya has said a whole turn since the last answer: what the learner says next answers it.
+        before_answer: phase, answers and asked as they were before the learner's last utterance was over.
     """
 
     plan: PartPlan
@@ -74,6 +76,8 @@ class Examiner:
     phase: Phase = Phase.OPENING
     phase_since_ms: float = 0.0
     answers: int = 0
+    asked: bool = False
+    before_answer: tuple[Phase, int, bool] = (Phase.OPENING, 0, False)
     _quiet_since_ms: float | None = None
     _nudged: int = 0
     _maya_owes: bool = False
@@ -109,8 +113,9 @@ class Examiner:
         self._quiet_since_ms = None
         self._maya_owes = False
 
-    def maya_finished(self, played_at_ms: float, now_ms: float) -> None:
-        """Maya has finished a turn; the learner will have heard it at `played_at_ms`."""
+    def maya_finished(self, played_at_ms: float, now_ms: float, *, interrupted: bool = False) -> None:
+        """Maya has finished a turn, or was interrupted; the learner will have heard it at `played_at_ms`."""
+        self.asked = self.asked or not interrupted
         briefed = self.phase is Phase.OPENING and self.plan.cue_card is not None
         self.move(PartEvent.BRIEFED if briefed else PartEvent.ASKED, now_ms)
         if self.phase is Phase.PREPARING or (self.phase is Phase.TALKING and not self._talk_begun):
@@ -130,7 +135,9 @@ class Examiner:
         self._maya_owes = True
         self._quiet_since_ms = now_ms
         self._nudged = 0
-        self.answers += self.phase is Phase.ASKING
+        self.before_answer = (self.phase, self.answers, self.asked)
+        self.answers += self.phase is Phase.ASKING and self.asked
+        self.asked = False
         self.move(PartEvent.ANSWERED, now_ms)
         if self._time_used(now_ms) and self._wrapping_since_ms is None and self.phase is Phase.ASKING:
             self._wrapping_since_ms = now_ms

@@ -163,15 +163,31 @@ class MayaLine:
         self.voice.voice = _USUAL_VOICE
         return changes
 
-    def open(self, plan: PartPlan, history: Sequence[HistoryTurn], now_ms: float, *, said_before: int = 0) -> Stream:
-        """Open a stream that shall become the current one; an unfinished successor is given up for it."""
+    def open(
+        self,
+        plan: PartPlan,
+        history: Sequence[HistoryTurn],
+        now_ms: float,
+        *,
+        said_before: int = 0,
+        told: PartPlan | None = None,
+    ) -> Stream:
+        """Open a stream that shall become the current one; an unfinished successor is given up for it.
+
+        Args:
+            plan: the part it holds.
+            history: what it is to know of what was said.
+            now_ms: the time.
+            said_before: how much had been said by now.
+            told: the part as its prompt has it, if not as it is.
+        """
         if self.successor is not None:
             self.close(self.successor)
         self._streams += 1
         prompt = PromptEvents(self.new_prompt_name())
         stream = Stream(self._streams, plan, prompt, now_ms, said_before)
         self.successor = stream
-        self.act(OpenStream(stream.stream_id, self._opening_events(plan, prompt, history)))
+        self.act(OpenStream(stream.stream_id, self._opening_events(told or plan, prompt, history)))
         return stream
 
     def promote(

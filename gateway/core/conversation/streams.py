@@ -1,18 +1,20 @@
 """Keeps Maya on the line: the first stream, the change at a part's end, recovery, renewal."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from gateway.core.conversation.course import Alarm, Course
 from gateway.core.conversation.dialogue import Dialogue
 from gateway.core.conversation.examiner import Phase
 from gateway.core.conversation.line import HEAR_ALL_AGAIN, HEAR_NOTHING_AGAIN, MayaLine, Stream, StreamState
+from gateway.core.conversation.progress import Standing
+from gateway.core.conversation.resumption import Resumption, within
 from gateway.core.conversation.states import State
 from gateway.core.conversation.watch import Owed, Verdict
 from gateway.core.exam import PartPlan
 from gateway.core.nova_events import Fault
-from gateway.core.prompts import Direction
+from gateway.core.prompts import Direction, says
 
 _HEALTHY_MS: Final = 30_000.0
 """A stream that lived this long was no failed attempt."""
@@ -44,6 +46,7 @@ class StreamKeeper:
     jitter: Callable[[], float]
     _attempts: int = 0
     _with_history: bool = True
+    _with_outline: bool = True
     _with_replay: bool = True
     _has_served: bool = False
     _unanswered: Direction | None = None
@@ -116,9 +119,11 @@ class StreamKeeper:
         self._with_history = self._with_replay = True
 
     def _recovered(self, now_ms: float) -> None:
-        if not self._with_replay:
+        cue = None
+        if not self._with_replay and self.dialogue.speech_pending:
             self.dialogue.give_up_speech()
-        self._take_over(now_ms, self._cue(), HEAR_ALL_AGAIN if self._with_replay else HEAR_NOTHING_AGAIN)
+            cue = Direction.CONTINUE  # nobody answers what they said
+        self._take_over(now_ms, self._cue() or cue, HEAR_ALL_AGAIN if self._with_replay else HEAR_NOTHING_AGAIN)
         self.dialogue.status("thinking" if self.dialogue.answer_is_due else "listening")
         self.course.record("stream_recovered", attempt=self._attempts)
 
@@ -161,14 +166,17 @@ class StreamKeeper:
     def _cue(self) -> Direction | None:
         """What the successor of a lost stream is told: what the lost one left undone."""
         dialogue = self.dialogue
-        if self._unanswered is not None:
+        # What has no history cannot be continued: the phase says what comes next.
+        if self._unanswered is not None and (self._with_history or self._unanswered is not Direction.CONTINUE):
             return self._unanswered
         if not dialogue.maya_has_begun and dialogue.examiner is not None:
             return dialogue.examiner.opening_cue
         if dialogue.speech_pending or not dialogue.maya_owes:
             return None
-        is_closing = dialogue.examiner is not None and dialogue.examiner.phase is Phase.CLOSING
-        return Direction.WRAP_UP if is_closing else Direction.CONTINUE
+        examiner = dialogue.examiner
+        if examiner is not None and examiner.phase is Phase.CLOSING:
+            return Direction.WRAP_UP
+        return Direction.CONTINUE if self._with_history or examiner is None else examiner.opening_cue
 
     # Losing
 
@@ -196,6 +204,8 @@ class StreamKeeper:
             return False
         # Once more with what was being said when a policy blocked something; it may have been another thing.
         self._with_replay = fault is not Fault.CONTENT_FILTERED or not self._attempts
+        # The outline of a part has the plan's words only; where it was refused, too, nothing is told at all.
+        self._with_outline = self._with_history or fault is not Fault.HISTORY_REJECTED
         self._with_history = fault.with_history
         delay_ms = 0.0
         if self._attempts:
@@ -293,5 +303,29 @@ class StreamKeeper:
         return is_old or (ends_ms is not None and now_ms >= ends_ms - settings.credentials_margin_s * 1000 / 4)
 
     def _open(self, plan: PartPlan, now_ms: float) -> None:
-        history = self.dialogue.history() if self._with_history else []
-        self.line.open(plan, history, now_ms, said_before=self.dialogue.said)
+        if self._with_history:
+            self.line.open(plan, self.dialogue.history(), now_ms, said_before=self.dialogue.said)
+            return
+        resumed = self._outline(plan, now_ms)
+        self.line.open(plan, resumed.history, now_ms, said_before=self.dialogue.said, told=resumed.plan)
+
+    def _outline(self, plan: PartPlan, now_ms: float) -> Resumption:
+        """What a stream is told of a part under way that may not be told what was said in it."""
+        examiner = self.dialogue.examiner
+        if examiner is None or examiner.plan is not plan or not self.dialogue.maya_has_begun:
+            return Resumption(plan, Standing())
+        phase, answers, asked = examiner.phase, examiner.answers, examiner.asked
+        if self.dialogue.answer_comes_again:
+            phase, answers, asked = examiner.before_answer
+        standing = Standing(
+            phase=phase,
+            answers=answers,
+            elapsed_ms=now_ms - examiner.started_ms,
+            phase_elapsed_ms=max(0.0, now_ms - examiner.phase_since_ms),
+        )
+        # The examiner's plan may be what another relay left of the part; its answers are those of all of it.
+        whole = self.course.settings.plan.part(plan.part)
+        question = whole.questions[answers : answers + 1]
+        asked = asked and phase is Phase.ASKING and all(says(line, self.dialogue.maya_last_said) for line in question)
+        resumed = within(whole, standing, asked=asked)
+        return resumed if self._with_outline else replace(resumed, history=())

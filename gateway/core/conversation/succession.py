@@ -1,12 +1,11 @@
 """What outlives a relay: its session's progress, and how the relay that follows a lost one goes on from there.
 
-What was said is gone with the lost relay, so nothing of it is known here. Maya picks up at the part reached: its clock
-goes on where it stood, questions that were answered are not asked again, and a talk that had begun is gone on with.
+What was said is gone with the lost relay, so nothing of it is known here. Maya picks up at the part reached (`resumption`),
+whose clock goes on where it stood.
 """
 
-import math
-from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from dataclasses import dataclass, field
+from typing import Final
 
 from gateway.core.assessment import Assessment
 from gateway.core.conversation.actions import StoreProgress
@@ -22,82 +21,17 @@ from gateway.core.conversation.lag_side import LagSide
 from gateway.core.conversation.line import MayaLine, Voice
 from gateway.core.conversation.phone_side import PhoneSide
 from gateway.core.conversation.progress import OpenSession, Standing, session_progress
+from gateway.core.conversation.resumption import Resumption, resumption
 from gateway.core.conversation.states import Event, State
 from gateway.core.conversation.streams import StreamKeeper
 from gateway.core.conversation.uplink import Uplink
 from gateway.core.errors import SessionGone
-from gateway.core.exam import ExamPlan, PartPlan
 from gateway.core.messages import ByeReason
-from gateway.core.nova_events import HistoryTurn, Role
-from gateway.core.prompts import Direction
-
-_BACK: Final = "I am sorry, the line was lost for a moment. Let us go on."
-
-_WORTH_RESUMING: Final = 0.1
-"""A part of whose time less than this share is left is not taken up again."""
-
-_GIVEN_BEFORE: Final = {
-    Phase.TALKING: (Direction.START_TALK,),
-    Phase.ASKING: (Direction.START_TALK, Direction.END_TALK),
-}
-"""The stage directions of a part with a talk that were followed before a phase. Without them Maya would take for the
-beginning of the talk, at which she is silent, whatever she hears the learner say."""
 
 _STORED_LATE_MS: Final = 5_000.0
 """How much longer ago than progress says the phone may have been heard: a write may have failed, or been under way."""
 
 _AT_END: Final = (State.ASSESSING, State.SUMMARISING, State.SAVING, State.DELIVERING)
-
-
-@dataclass(frozen=True, slots=True)
-class Resumption:
-    """How a part goes on.
-
-    Attributes:
-        plan: what is left of the part.
-        standing: where it begins again.
-        history: what the plan says was said, for Maya.
-    """
-
-    plan: PartPlan
-    standing: Standing
-    history: tuple[HistoryTurn, ...] = ()
-
-
-def resumption(plan: ExamPlan, part: int, standing: Standing) -> Resumption | None:
-    """Return how a test goes on whose relay was lost in a part (0: before the first); None when its last part was over."""
-    if not part:
-        return Resumption(plan.part(1), Standing())
-    current = plan.part(part)
-    left_ms = current.time_limit_s * 1000 - standing.elapsed_ms
-    if standing.phase in (Phase.CLOSING, Phase.OVER) or left_ms < current.time_limit_s * 1000 * _WORTH_RESUMING:
-        return None if part == len(plan.parts) else _from_the_opening(plan.part(part + 1), Standing())
-    if standing.phase is Phase.OPENING:
-        return _from_the_opening(current, standing)
-    if current.cue_card is None:
-        return Resumption(_less(current, standing, opening=_BACK), replace(standing, phase=Phase.OPENING))
-    rest = replace(standing, phase_elapsed_ms=0.0)
-    briefed = HistoryTurn(Role.ASSISTANT, current.opening)
-    directed = (HistoryTurn(Role.USER, direction) for direction in _GIVEN_BEFORE.get(standing.phase, ()))
-    return Resumption(_less(current, standing), rest, (briefed, *directed))
-
-
-def _from_the_opening(plan: PartPlan, standing: Standing) -> Resumption:
-    return Resumption(replace(plan, opening=f"{_BACK} {plan.opening}"), standing)
-
-
-def _less(plan: PartPlan, standing: Standing, **changes: Any) -> PartPlan:
-    """Return what is left of a part: the questions without an answer, and the time of the phase under way."""
-    match standing.phase:
-        case Phase.PREPARING:
-            changes["prepare_s"] = _left_s(plan.prepare_s, standing)
-        case Phase.TALKING:
-            changes["speak_s"] = _left_s(plan.speak_s, standing)
-    return replace(plan, questions=plan.questions[standing.answers :], **changes)
-
-
-def _left_s(length_s: float, standing: Standing) -> float:
-    return max(0.0, math.ceil(length_s - standing.phase_elapsed_ms / 1000))
 
 
 @dataclass(slots=True)

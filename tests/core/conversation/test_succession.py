@@ -19,7 +19,7 @@ from gateway.core.conversation.inputs import (
     TookOver,
 )
 from gateway.core.conversation.progress import OpenSession, Standing, open_session
-from gateway.core.conversation.succession import resumption
+from gateway.core.conversation.resumption import resumption
 from gateway.core.exam import build_plan
 from tests.core.conversation.scene import OTHER_SESSION, SESSION, START, Scene
 

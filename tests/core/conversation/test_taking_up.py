@@ -10,7 +10,7 @@ from client_sim.events import Event
 from gateway.core.conversation.examiner import Phase
 from gateway.core.conversation.inputs import TookOver
 from gateway.core.conversation.progress import Standing
-from gateway.core.conversation.succession import resumption
+from gateway.core.conversation.resumption import resumption
 from gateway.core.exam import build_plan
 from gateway.core.messages import Ready, Status
 from gateway.core.nova_events import Role, TextOutput, UserSpeechEnd, UserSpeechStart
