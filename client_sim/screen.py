@@ -70,7 +70,8 @@ class PlainScreen:
         """Print the assessment and the figures."""
         for line in _assessment_lines(outcome):
             self._print(line)
-        self._print(_figures(outcome))
+        if outcome.frames.sent:
+            self._print(_figures(outcome))
 
     def close(self) -> None:
         """Nothing to put back."""
@@ -119,7 +120,8 @@ class LiveScreen:
         """Print the assessment as a table, and the figures."""
         if outcome.assessment is not None:
             self._console.print(_assessment_table(outcome.assessment, saved=outcome.saved is True))
-        self._console.print(Text(_figures(outcome), style="dim"))
+        if outcome.frames.sent:
+            self._console.print(Text(_figures(outcome), style="dim"))
 
     def close(self) -> None:
         """Take the line at the bottom away."""

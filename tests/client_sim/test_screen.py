@@ -222,6 +222,13 @@ def test_without_an_assessment_there_are_figures(screen_of, terminal):
     assert "Overall" not in text
 
 
+@pytest.mark.parametrize(("screen_of", "terminal"), [(PlainScreen, False), (LiveScreen, True)])
+def test_of_a_conversation_that_never_began_there_are_none(screen_of, terminal):
+    """Why not stands by itself."""
+    text = shown_by(screen_of, [], outcome(assessment=None, frames=Frames()), terminal=terminal)
+    assert "frames sent" not in text
+
+
 def test_captions_grow_on_the_screen():
     """Each word is read once, as soon as it comes; a correction is read whole; a cut takes nothing back."""
     subtitles = Subtitles()
