@@ -52,6 +52,7 @@ lag: setup ## What the lag monitor decides on lines whose lag is known
 	@$(PYTHON) -m tests.lag
 
 look: setup ## Open REPORT=report.html in Chromium, look for faults, keep pictures beside it
+	@$(if $(REPORT),,$(error which report? make look REPORT=DIR/report.html))
 	@$(PYTHON) -m tests.browser $(REPORT) --out $(dir $(REPORT))pictures
 
 shaper: setup ## Measure the simulated lines from outside, and beside lines below TCP
@@ -134,6 +135,7 @@ $(BIN)/uv: infra/local/setup.sh
 	@touch $@
 
 $(NPM): package.json package-lock.json .npmrc
+	@command -v npm >/dev/null || { echo "npm is not here: this needs Node.js 20.19 or newer." >&2; exit 1; }
 	@npm ci --loglevel=error
 	@touch $@
 

@@ -23,6 +23,7 @@ _START_WITHIN_S: Final = 30.0
 _LEAVE_WITHIN_S: Final = 8.0
 _LINE_BYTES: Final = 4 * 1024 * 1024
 _TOKENS_AT_ONCE: Final = 2
+_TELL_EVERY: Final = 10
 
 
 class CrewError(Exception):
@@ -190,7 +191,8 @@ class Crew:
                     return ""
                 token = await fetch_token(self._settings.token_command, phone)
             got += 1
-            self._say(f"tokens: {got} of {self._settings.phones}")
+            if got in (1, self._settings.phones) or got % _TELL_EVERY == 0:
+                self._say(f"tokens: {got} of {self._settings.phones}")
             return token
 
         tasks = [asyncio.create_task(one(phone)) for phone in range(self._settings.phones)]

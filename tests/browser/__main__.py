@@ -13,6 +13,8 @@ def main() -> int:
     parser.add_argument("report", type=Path, metavar="REPORT.html")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="pictures go here")
     options = parser.parse_args()
+    if not options.report.is_file():
+        parser.error(f"{options.report}: there is no such file")
     options.out.mkdir(parents=True, exist_ok=True)
     with browser() as running:
         told = look(running, options.report, options.out)

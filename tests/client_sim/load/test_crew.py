@@ -77,6 +77,20 @@ async def test_one_process_holds_all_where_it_can(pretended):
     assert len(pretended) == 1
 
 
+async def test_how_many_tokens_there_are_is_told_now_and_then(pretended, monkeypatch):
+    """A line for each of hundreds would be all that is on the screen."""
+
+    async def token(command, phone):
+        return f"token-{phone}"
+
+    monkeypatch.setattr(crews, "fetch_token", token)
+    said = []
+    held = Crew(settings(phones=25, ramp_s=0, minutes=1e-3, drain_s=5), take=lambda record: None, say=said.append)
+    await held.run(lambda began_at: None)
+    told = [each for each in said if each.startswith("tokens: ")]
+    assert told == [f"tokens: {number} of 25" for number in (1, 10, 20, 25)]
+
+
 async def test_an_interrupted_run_says_so(pretended):
     """Stopped while phones come in, nobody else is let in."""
     held = crew(phones=4, minutes=5, ramp_s=600)
