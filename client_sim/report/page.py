@@ -14,7 +14,7 @@ from client_sim.report.reading import UNFINISHED, Run
 from client_sim.report.style import SCRIPT, STYLE
 
 _VERDICTS = {
-    "pass": ("PASS", "Every run is valid, and no gate has failed."),
+    "pass": ("PASS", "Every run is valid, and no gate that could be judged has failed."),
     "fail": ("FAIL", "At least one gate has failed."),
     "invalid": (
         "NOT VALID",
