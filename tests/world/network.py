@@ -1,5 +1,6 @@
 """The line between phone and gateway: it delays, loses, doubles and reorders messages, as a seed decides."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -25,6 +26,9 @@ STEADY = Line(jitter_ms=0.0)
 
 WILD = Line(jitter_ms=120.0, lost=0.04, doubled=0.06, late=0.08)
 
+_LOST_AT_MOST = 2
+"""How often the same message is lost by chance: both sides send again in time for a third."""
+
 
 class Network:
     """Carries messages by numbered connections.
@@ -45,6 +49,7 @@ class Network:
         self._clock = clock
         self._chance = chance
         self._torn: set[int] = set()
+        self._lost: Counter[tuple[str, str]] = Counter()
 
     def tear(self, connection: int) -> None:
         """Lose what is under way by a connection."""
@@ -68,6 +73,9 @@ class Network:
         kind = text.partition('"type":"')[2].partition('"')[0]
         line, rng = self.line, self._chance.of(f"line {way} {kind}")
         lost, doubled = rng.random() < line.lost, rng.random() < line.doubled
+        if lost:
+            self._lost[way, text] += 1
+            lost = self._lost[way, text] <= _LOST_AT_MOST
         delays_ms = []
         for _ in range(2):
             jitter_ms, late_ms = rng.uniform(0, line.jitter_ms), rng.uniform(0, line.late_ms)

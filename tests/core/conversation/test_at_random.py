@@ -4,6 +4,7 @@ One that fails is held again, alone, with: .venv/bin/python -m pytest "tests/cor
 """
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Final
 
 import pytest
@@ -42,7 +43,8 @@ def test_whatever_comes(seed: int) -> None:
     _check_saved(world)
     _check_relays(world, happening)
     if len(world.relays) == 1 and app_lived:
-        assert [part.part for part in world.messages(Part)] == [1, 2, 3]
+        # A phone that was cut off before it heard `ready` starts again, and is told the part again.
+        assert [part for part, _ in groupby(part.part for part in world.messages(Part))] == [1, 2, 3]
         # Who speaks over the last line of the test speaks to nobody.
         assert spoken(world).startswith(said_by_learner(world)), world.replay
         assert len(said_by_learner(world)) >= len(spoken(world)) - 80, world.replay
