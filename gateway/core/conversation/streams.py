@@ -156,6 +156,7 @@ class StreamKeeper:
         # What the learner said to a relay that was lost, and since, may be known to nobody yet.
         yields = self._taken_up and not self.dialogue.maya_has_begun
         predecessor = self.line.promote(now_ms, cue=cue, replay_from_ms=replay_from_ms, cue_yields=yields)
+        self._note_service(predecessor)
         self._suspected = self._unanswered = None
         current = self.line.current
         assert current is not None
@@ -182,7 +183,8 @@ class StreamKeeper:
 
     def lost(self, stream: Stream, fault: Fault, now_ms: float) -> bool:
         """A stream is lost; try again. Return whether there is hope."""
-        self._has_served |= stream.has_spoken
+        self._note_service(stream)
+        self._note_service(self.line.current)
         lived_ms = now_ms - stream.opened_at_ms
         # A stream that ended for want of sound did nothing wrong: the phone is away.
         if lived_ms > _HEALTHY_MS or (stream.has_spoken and lived_ms > _SPOKE_WELL_MS) or fault is Fault.IDLE:
@@ -193,6 +195,10 @@ class StreamKeeper:
         if stream.plan.part == self.dialogue.part:
             self._unanswered = stream.cue or stream.unanswered or self._unanswered
         return self._try_again(fault, now_ms)
+
+    def _note_service(self, stream: Stream | None) -> None:
+        """A stream that has spoken shows that the service takes what we open it with."""
+        self._has_served |= stream is not None and stream.has_spoken
 
     def _try_again(self, fault: Fault, now_ms: float) -> bool:
         settings, alarms = self.course.settings, self.course.alarms

@@ -118,6 +118,22 @@ def test_what_was_accepted_before_is_tried_again():
     assert scene.live_stream == 2
 
 
+def test_what_was_accepted_in_another_part_is_tried_again():
+    """Streams of earlier parts have spoken: a refusal passes, before the next part's has spoken and while it is opened."""
+    scene = Scene().talk()
+    scene.part_two()
+    scene.lose()
+    scene.lose(scene.newest_stream, Fault.ACCESS_REFUSED)
+    scene.wait(1_600)
+    scene.open()
+    assert scene.state is State.TALKING
+    opening = Scene().talk()
+    opening.maya()
+    opening.maya(opening.conversation._course.settings.plan.part(1).closing, ends=False)
+    opening.lose(opening.newest_stream, Fault.ACCESS_REFUSED)
+    assert opening.state is State.TALKING
+
+
 def test_the_learner_is_told_of_each_attempt():
     """After a second: which attempt it is, and when the next one follows."""
     scene = Scene().talk()
