@@ -15,9 +15,9 @@ from gateway.core.exam import build_plan
 from gateway.core.messages import Ready, Status
 from gateway.core.nova_events import Role, TextOutput, UserSpeechEnd, UserSpeechStart
 from gateway.core.prompts import Direction
+from tests.core.conversation.lost_relay import AWAY_MS, NEXT_EPOCH, successor, written
 from tests.core.conversation.scene import _LOUD_FRAME as LOUD
 from tests.core.conversation.scene import Scene
-from tests.core.conversation.test_succession import AWAY_MS, NEXT_EPOCH, successor, written
 from tests.world.learner import ANSWERS
 from tests.world.moments import Inside
 from tests.world.network import PERFECT, WILD, Line
