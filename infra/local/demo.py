@@ -4,7 +4,6 @@ What is shown afterwards is read back from the stores themselves, not from what 
 """
 
 import asyncio
-import contextlib
 import os
 import sys
 import time
@@ -13,13 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from infra.local import aws, recordings
-from infra.local.deployment import ROOT
 from infra.local.environment import isolate
 from infra.local.learners import token, unlock
 from infra.local.options import Options
 from infra.local.state import State
 from infra.local.supervisor import MARK_NAME, Supervisor
-from infra.local.tether import tethered
+from infra.local.talk import talk
 from infra.local.up import SPEECH, Hurry, local_cloud, relative
 
 if TYPE_CHECKING:
@@ -28,7 +26,6 @@ if TYPE_CHECKING:
 LEARNER = "demo-learner"
 MODULE = "academic_speaking"
 _LONGEST_S = 115.0
-_LEAVE_S = 5.0
 # A second of the learner's audio is 32,000 bytes; progress is a few hundred.
 _PROGRESS_BYTES = 16_000
 # Learners who speak with Maya now, each with an expiry of its own; the other keys of the lines go with it.
@@ -113,38 +110,14 @@ async def _unless_fails(supervisor: Supervisor, work: Coroutine[Any, Any, None])
 
 
 async def _talk(state: State, speech: Path, environment: Mapping[str, str]) -> None:
-    """Run the phone simulator in this terminal until the conversation is over.
-
-    The token is in ``environment``, which other users of this machine cannot see.
+    """Hold the conversation.
 
     Raises:
-        DemoError: the conversation failed, or took too long.
+        DemoError: it failed, or took too long.
     """
-    command = [
-        *(sys.executable, "-m", "client_sim", "talk"),
-        *("--url", state.websocket_url, "--speech", str(speech), "--module", MODULE),
-    ]
-    process = await asyncio.create_subprocess_exec(*tethered(command), env=environment, cwd=ROOT)
-    try:
-        code = await asyncio.wait_for(process.wait(), _LONGEST_S)
-    except TimeoutError:
-        raise DemoError(f"the conversation was not over after {_LONGEST_S:g} s") from None
-    finally:
-        if process.returncode is None:
-            await _end(process)
-    if code:
-        raise DemoError(f"the conversation failed (client_sim ended with {code})")
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """End the phone simulator, which a Ctrl-C in this terminal may have reached as well."""
-    with contextlib.suppress(ProcessLookupError):
-        process.terminate()
-    try:
-        await asyncio.wait_for(process.wait(), _LEAVE_S)
-    except TimeoutError:
-        process.kill()
-        await process.wait()
+    failure = await talk(state.websocket_url, speech, MODULE, environment, longest_s=_LONGEST_S)
+    if failure is not None:
+        raise DemoError(failure)
 
 
 def _account(state: State) -> Iterator[str]:

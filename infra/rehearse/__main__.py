@@ -16,9 +16,8 @@ from botocore.exceptions import ClientError
 from infra.deploy.learner import enrol
 from infra.local import valkey
 from infra.local.supervisor import MARK_NAME, PartFailedError, Supervisor
-from infra.local.tether import tethered
+from infra.local.talk import talk
 from infra.local.up import SPEECH
-from infra.package.build import ROOT
 from infra.rehearse.changes import adapt
 from infra.rehearse.deployed import Deployed, NotDeployedError
 from infra.rehearse.osls import STAGE, DeployError, Osls, package_folder
@@ -87,22 +86,10 @@ async def _deploy(osls: Osls, redis: valkey.Valkey, settings: Mapping[str, str],
 async def _converse(deployed: Deployed, address: str, speech: Path) -> None:
     learner = await asyncio.to_thread(enrol, deployed.client, STAGE, _LEARNER, _MODULE)
     _say(f"a learner of the deployed user pool talks to Maya at {address}")
-    command = [sys.executable, "-m", "client_sim", "talk", "--url", address, "--speech", str(speech)]
-    process = await asyncio.create_subprocess_exec(
-        *tethered([*command, "--module", _MODULE, "--plain"]),
-        env={**os.environ, "MAYA_TOKEN": learner.token},
-        cwd=ROOT,
-    )
-    try:
-        code = await asyncio.wait_for(process.wait(), _LONGEST_S)
-    except TimeoutError:
-        raise RehearsalError(f"the conversation was not over after {_LONGEST_S:g} s") from None
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if code:
-        raise RehearsalError(f"the conversation failed (client_sim ended with {code})")
+    variables = {**os.environ, "MAYA_TOKEN": learner.token}
+    failure = await talk(address, speech, _MODULE, variables, longest_s=_LONGEST_S, plain=True)
+    if failure is not None:
+        raise RehearsalError(failure)
     items = await asyncio.to_thread(deployed.saved, learner.learner)
     if len(items) != 1:
         raise RehearsalError(f"{len(items)} assessments are saved, and should be one")
