@@ -232,16 +232,13 @@ def test_maya_who_stays_down_in_mid_test_leaves_an_assessment():
 
 @pytest.mark.parametrize("fault", list(Fault))
 def test_a_lost_stream_is_followed_by_another(fault):
-    """Whatever lost it and can be mended: the test goes on, nothing said is lost, nothing is in the transcript twice."""
-    world = World(12, line=STEADY)
+    """Whatever lost it, since Maya has spoken: the test goes on, nothing said is lost, nothing is in the transcript twice."""
+    world = World(12)
     world.start()
     assert world.go_on(until_s=60, done=lambda: world.dialogue_part == 2 and world.phone.status.state == "listening")
     [current] = [number for number, session in world.nova.sessions.items() if number == 2]
     world.nova.lose(current, fault)
     assert world.go_on(until_s=300, done=lambda: world.finished and world.over is not None)
-    if not fault.retryable:
-        assert [error.code for error in world.messages(Error)] == ["model_unavailable"]
-        return
     assert world.assessment.status == "complete"
     assert [part.part for part in world.messages(Part)] == [1, 2, 3]
     assert said_by_learner(world) == spoken(world)
