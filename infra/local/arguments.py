@@ -77,7 +77,13 @@ def _add_up(up: argparse.ArgumentParser) -> None:
         default="",
         help="the exam's length: some 13 minutes (default), one and a half, or less",
     )
-    up.add_argument("--lines", type=_positive, default=0, metavar="N", help="conversations at once (18)")
+    up.add_argument(
+        "--lines",
+        type=_positive,
+        default=0,
+        metavar="N",
+        help="conversations at once (18); Nova's stand-in takes as many streams as they need",
+    )
     up.add_argument("--with-parent", action="store_true", help="stop when the process that started this one is gone")
     tests = up.add_argument_group("for tests")
     tests.add_argument("--record", action="store_true", help="Maya keeps in memory what she heard and said")

@@ -21,6 +21,7 @@ from infra.local.supervisor import MARK_NAME, Part, PartFailedError, Supervisor,
 
 _PORT_TRIES = 3
 _DEFAULT_LINES = 18
+_USUAL_STREAMS = 20
 # Stages of stopping: the gateway ends its conversations while all it needs is still there; Redis is the last.
 _STOP_GATEWAY, _STOP_SERVICES, _STOP_REDIS = 0, 1, 2
 # The human voice loads its models first; the gateway waits for it.
@@ -201,6 +202,7 @@ class Start:
             *("--timing", options.timing),
             *("--seed", str(options.disorder.seed)),
             *(("--record",) if options.record else ()),
+            *("--set", f"max_streams={streams_for(self._lines)}"),
             *(word for setting in options.nova for word in ("--set", setting)),
         ]
         ready = await self._start_module(
@@ -348,6 +350,14 @@ def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
     """Return one cause: enough for a person, for the others are mostly its consequences."""
     first = failures.exceptions[0]
     return _first(first) if isinstance(first, BaseExceptionGroup) else first
+
+
+def streams_for(lines: int) -> int:
+    """Return the quota of Nova's streams that so many lines need, as the product leaves a tenth of it free, at least 2.
+
+    It is never less than a usual account has (SERVICE.md A11).
+    """
+    return max(_USUAL_STREAMS, lines + max(2, -(-lines // 9)))
 
 
 def _lines(environment: Mapping[str, str]) -> int:

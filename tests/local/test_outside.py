@@ -4,9 +4,11 @@ import os
 
 import pytest
 
+from gateway import settings
 from infra.local import aws
 from infra.local.environment import Addresses, local_environment, product_environment
 from infra.local.outside import VARIABLES, Outside, OutsideError, check_redis, use_queue, use_tables
+from infra.local.start import streams_for
 from infra.local.valkey import free_port
 
 NAMES = aws.Names("IELTSUsers", "IELTSAssessments", "us-east-1")
@@ -122,3 +124,12 @@ def test_services_that_do_not_answer_are_named() -> None:
         use_tables(url, NAMES)
     with pytest.raises(OutsideError, match=f"SQS at {url} .AWS_ENDPOINT_URL_SQS."):
         use_queue(url, NAMES, "")
+
+
+@pytest.mark.parametrize("lines", [1, 18, 19, 50, 80, 200])
+def test_the_stand_ins_quota_suits_the_lines(lines: int) -> None:
+    """As many streams as the product asks of an account before it gives out so many lines, and no more than a tenth beyond."""
+    streams = streams_for(lines)
+    assert streams >= 20
+    assert settings.lines({"MAYA_SONIC_STREAMS": str(streams)}) >= lines
+    assert streams == 20 or settings.lines({"MAYA_SONIC_STREAMS": str(streams - 1)}) < lines
