@@ -120,7 +120,8 @@ class NovaLine:
             payload = stream.receive_now()
             if payload is not None:
                 self._take(payload, stream)
-        except RemoteError:
+        except Exception as error:  # noqa: BLE001 - as below: nothing of it may leave the receiver waiting
+            self._fault(error)
             return False
         return True
 

@@ -19,6 +19,7 @@ from typing import Any, Final
 from gateway.core.assessment import Assessment
 from gateway.core.conversation import Conversation, ConversationSettings, State
 from gateway.core.conversation.actions import (
+    Action,
     Admit,
     AskMicro,
     CloseStream,
@@ -57,6 +58,7 @@ _MOST_HELD: Final = 16_384
 """Steps that may wait for a renewal of the lease: more than sockets hold for a process that stood still."""
 
 _EARLY_RING_MS: Final = 250.0
+"""A timer that would ring earlier than this before it is due is set anew."""
 
 _MOST_FAULTS: Final = 8
 """With more faults of our own than this, no orderly end is to be hoped for."""
@@ -242,7 +244,7 @@ class Relay:
             return
         self._guarded(step, now_ms)
         for action in self.conversation.take_actions():
-            self._guarded(self._doers[type(action)], action)
+            self._guarded(self._do, action)
         self._guarded(self._arm, now_ms)
 
     def _guarded[T](self, call: Callable[[T], None], argument: T) -> None:
@@ -254,6 +256,9 @@ class Relay:
             call(argument)
         except Exception as error:  # noqa: BLE001 - see above
             self.broke(error)
+
+    def _do(self, action: Action) -> None:
+        self._doers[type(action)](action)
 
     def _now_ms(self) -> float:
         """The loop's clock; rounded, since a second times a thousand may fall short of the millisecond it was made of."""

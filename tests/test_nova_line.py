@@ -151,6 +151,23 @@ async def test_every_fault_over_sockets(hold: Hold, name: str) -> None:
         assert len(held.of(StreamEnded)) == (0 if effect in SILENT | HARMLESS else 1)
 
 
+def test_what_breaks_while_a_stream_is_listened_to_wakes_the_receiver() -> None:
+    """A fault of ours is told, and the receiver waits no longer for what was not taken."""
+    failures: list[str] = []
+
+    class Services:
+        def failure(self, event: str, error: BaseException, fields: Mapping[str, str | float]) -> None:
+            failures.append(f"{event} {error}")
+
+    class Stream:
+        def receive_now(self) -> bytes | None:
+            raise ZeroDivisionError("ours")
+
+    line = NovaLine(1, Services(), lambda *_events: None)  # type: ignore[arg-type] # all of the services that are used
+    assert not line._heard(Stream())  # type: ignore[arg-type] # all of a stream that is used
+    assert failures == ["stream_broke ours"]
+
+
 async def test_an_opening_that_is_not_wanted_any_more_is_given_up_at_once(hold: Hold) -> None:
     """It would hold one of the account's few streams until its time limit."""
     async with hold(open_timeout_s=60.0) as held:
