@@ -93,10 +93,8 @@ class NovaStream:
         """
         try:
             return await self._receiver.receive_bytes(self._settings.receive_timeout_s)
-        except ServiceFaultError as error:
-            raise _refused(error.fault_type, error.message) from None
-        except (ChannelBrokenError, ChannelSilentError, FramingError) as error:
-            raise _lost(error) from None
+        except (ServiceFaultError, ChannelBrokenError, ChannelSilentError, FramingError) as error:
+            raise _ended_by(error) from None
 
     def listen(self, heard: Callable[[], bool]) -> None:
         """Have `heard` called when something has come for which `receive` waits, to take it at once by `receive_now`.
@@ -110,10 +108,8 @@ class NovaStream:
         """Return the JSON of the next event if it is here already; raises as `receive` does."""
         try:
             return self._receiver.receive_bytes_now()
-        except ServiceFaultError as error:
-            raise _refused(error.fault_type, error.message) from None
-        except FramingError as error:
-            raise _lost(error) from None
+        except (ServiceFaultError, FramingError) as error:
+            raise _ended_by(error) from None
 
     async def close(self) -> None:
         """End the stream and cut its connection, within the time limit whatever state it is in; never raises.
@@ -250,6 +246,11 @@ def _opening_error(error: Exception, within_s: float) -> RemoteError:
 def _refused(fault_type: str, message: str) -> RemoteError:
     fault = classify(fault_type, message)
     return fault.error(fault.label)
+
+
+def _ended_by(error: Exception) -> RemoteError:
+    """Say what ended a stream that was read."""
+    return _refused(error.fault_type, error.message) if isinstance(error, ServiceFaultError) else _lost(error)
 
 
 def _lost(error: Exception) -> StreamLost:

@@ -212,12 +212,11 @@ class Conversation:
         """
         if self._course.state is not State.TALKING:
             return False
-        kind = type(event)
-        if kind is PhoneSaid:
+        if isinstance(event, PhoneSaid):
             return self._phone.said_nothing_new
-        if kind is StreamSaid:
-            return type(event.event) is AudioOutput  # type: ignore[union-attr]
-        return kind is PostSettled or kind is ProgressSettled
+        if isinstance(event, StreamSaid):
+            return isinstance(event.event, AudioOutput)
+        return isinstance(event, PostSettled | ProgressSettled)
 
     def tick(self, now_ms: float) -> None:
         """Let time pass."""

@@ -255,18 +255,25 @@ def test_the_largest_assessment_fits_a_message():
     assert len(str(told).encode()) < MAX_MESSAGE_BYTES
 
 
-def test_what_happens_at_once_is_taken_in_order_and_looked_at_once(monkeypatch):
-    """As if it had come one after the other; nothing is taken after the end."""
-    scene, other = Scene().talk(), Scene().talk()
-    looks: list[float] = []
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """When a conversation was looked at as a whole."""
+    noted: list[float] = []
     follow = Invigilator.follow
 
     def noting(invigilator: Invigilator, now_ms: float) -> bool:
-        looks.append(now_ms)
+        noted.append(now_ms)
         over: bool = follow(invigilator, now_ms)
         return over
 
     monkeypatch.setattr(Invigilator, "follow", noting)
+    return noted
+
+
+def test_what_happens_at_once_is_taken_in_order_and_looked_at_once(looks):
+    """As if it had come one after the other; nothing is taken after the end."""
+    scene, other = Scene().talk(), Scene().talk()
+    looks.clear()
     sound = AudioOutput("a", base64.b64encode(bytes(480)).decode(), 480)
     said = [
         ContentStart("t", ContentKind.TEXT, Role.ASSISTANT, Stage.SPECULATIVE),
@@ -289,17 +296,8 @@ def test_what_happens_at_once_is_taken_in_order_and_looked_at_once(monkeypatch):
     assert scene.conversation.state is State.ENDED
 
 
-def test_while_a_talk_flows_the_whole_is_looked_at_five_times_a_second(monkeypatch):
+def test_while_a_talk_flows_the_whole_is_looked_at_five_times_a_second(looks):
     """Between, frames and pieces of Maya's speech are passed on at once all the same, and what else happens is looked at."""
-    looks: list[float] = []
-    follow = Invigilator.follow
-
-    def noting(invigilator: Invigilator, now_ms: float) -> bool:
-        looks.append(now_ms)
-        over: bool = follow(invigilator, now_ms)
-        return over
-
-    monkeypatch.setattr(Invigilator, "follow", noting)
     scene = Scene().talk()
     scene.wait(1_000, talking=True)
     piece = AudioOutput("a", base64.b64encode(bytes(480)).decode(), 480)
